@@ -1,0 +1,324 @@
+// grad(): reverse accumulation over nodes in descending id.
+// A leaf that an op does not read is still kept whole in the node, as its handle is its identity.
+#include "autodiff/graph.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "autodiff/node.h"
+#include "autodiff/ops/elementwise.h"
+#include "autodiff/ops/layout.h"
+#include "autodiff/parallel.h"
+#include "autodiff/pool.h"
+
+namespace kindred {
+
+namespace {
+thread_local bool g_record = true;
+std::atomic<uint64_t> g_next_id{1};
+std::atomic<uint64_t> g_visit{0};
+std::atomic<int64_t> g_live{0};
+}  // namespace
+
+bool grad_enabled() { return g_record; }
+NoGrad::NoGrad() : before_(g_record) { g_record = false; }
+NoGrad::~NoGrad() { g_record = before_; }
+EnableGrad::EnableGrad() : before_(g_record) { g_record = true; }
+EnableGrad::~EnableGrad() { g_record = before_; }
+int64_t live_nodes() { return g_live.load(); }
+
+Node* new_node() {
+  auto* node = new (pool::allocate(sizeof(Node))) Node;
+  node->id = g_next_id.fetch_add(1);
+  g_live.fetch_add(1);
+  return node;
+}
+void retain(Node* node) { node->refs.fetch_add(1, std::memory_order_relaxed); }
+void release(Node* node) noexcept {
+  if (node->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  // Destroying a node can release the next one: a queue instead of recursion, as chains get long.
+  thread_local std::vector<Node*> queue;
+  thread_local bool draining = false;
+  queue.push_back(node);
+  if (draining) return;
+  draining = true;
+  while (!queue.empty()) {
+    Node* dead = queue.back();
+    queue.pop_back();
+    dead->~Node();
+    pool::release(dead, sizeof(Node));
+    g_live.fetch_sub(1);
+  }
+  draining = false;
+}
+
+void accumulate(Tensor& sum, const Tensor& term) {
+  if (!sum.defined()) {
+    sum = term;
+  } else if (!sum.requires_grad() && !term.requires_grad() && sum.unique()) {
+    dispatch_float(sum.dtype(), [&]<class T>(T) {
+      T* s = sum.mutable_data<T>();
+      const T* t = term.data<T>();
+      parallel_for(sum.numel(), kGrain, [=](int64_t b, int64_t e) {
+        for (int64_t i = b; i < e; ++i) s[i] += t[i];
+      });
+    });
+    count_flops(static_cast<double>(sum.numel()));
+  } else {
+    sum = add(sum, term);
+  }
+}
+
+namespace {
+
+/// Nodes reachable from ys, ascending by id. Does not look behind xs if `stop` is set.
+std::vector<Node*> reachable(std::span<const Tensor> ys, std::span<const Tensor> xs, uint64_t visit,
+                             bool stop) {
+  std::vector<Node*> found;
+  auto see = [&](Node* node) {
+    if (node && node->visit != visit) {
+      node->visit = visit;
+      node->needed = false;
+      found.push_back(node);
+    }
+  };
+  for (const Tensor& y : ys) see(y.node());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    Node* node = found[i];
+    if (stop && std::any_of(xs.begin(), xs.end(), [&](const Tensor& x) { return x.node() == node; }))
+      continue;
+    for (int k = 0; k < node->input_count; ++k) see(node->inputs[k].node());
+  }
+  std::sort(found.begin(), found.end(), [](Node* a, Node* b) { return a->id < b->id; });
+  return found;
+}
+
+/// stop_at_xs: the caller promises that no x was computed from another one. A derivative that is
+/// taken inside another grad() needs it: it must not touch the marks on the outer nodes.
+std::vector<Tensor> run_grad(std::span<const Tensor> ys, std::span<const Tensor> xs,
+                             std::span<const Tensor> seeds, GradOptions options, bool stop_at_xs);
+
+using InputGradients = std::array<Tensor, kMaxInputs + 1>;
+
+/// The op's inputs behind identity nodes: derivatives with respect to these are partial, even if
+/// one input was computed from another.
+std::vector<Tensor> aliases(const Node& node) {
+  std::vector<Tensor> in;
+  for (int i = 0; i < node.input_count; ++i) {
+    const Tensor& x = node.inputs[i];
+    if (!x.is_float()) {
+      in.push_back(x);
+    } else if (x.requires_grad()) {
+      in.push_back(identity(x));
+    } else {
+      in.push_back(x.detach().set_requires_grad());
+    }
+  }
+  return in;
+}
+
+/// Records the call of fused_vjp as one node whose outputs are dx.
+void record_replay(const Node& node, std::span<const bool> needs, const Tensor& g, InputGradients& dx) {
+  bool record = g.requires_grad();
+  for (int i = 0; i < node.input_count; ++i) record |= node.inputs[i].requires_grad();
+  if (!record) return;
+  Ref<Node> made(new_node());
+  made->op = node.op;
+  made->replay = true;
+  made->attrs = node.attrs;
+  made->input_count = node.input_count + 1;
+  made->output_count = node.input_count;
+  for (int i = 0; i < node.input_count; ++i) made->inputs[i] = node.inputs[i];
+  made->inputs[node.input_count] = g;
+  for (int i = 0; i < node.input_count; ++i) {
+    if (!needs[i]) continue;
+    made->output_spec[i] = {dx[i].shape(), dx[i].dtype()};
+    dx[i] = Tensor::attached(dx[i], made.get(), i);
+  }
+}
+
+/// Derivative of a replay node: rebuild y from the composite, its gradient with a graph, and
+/// differentiate that against the cotangents.
+void replay_vjp(Node& node, std::span<const bool> needs, bool create_graph, InputGradients& result) {
+  EnableGrad on;
+  const int n = node.input_count - 1;  // the last input is g
+  std::vector<Tensor> alias = aliases(node);
+  const std::span<const Tensor> in(alias.data(), n);
+  const Tensor y = node.op->composite(in, node.attrs);
+
+  std::vector<Tensor> first_xs, cotangents;
+  for (int i = 0; i < n; ++i) {
+    if (!node.cotangent[i].defined()) continue;
+    first_xs.push_back(alias[i]);
+    cotangents.push_back(node.cotangent[i]);
+  }
+  const std::vector<Tensor> dx = run_grad(std::span(&y, 1), first_xs, std::span(&alias[n], 1),
+                                          {.create_graph = true}, /*stop_at_xs=*/true);
+  std::vector<Tensor> second_xs, ys, seeds;
+  std::vector<int> where;
+  for (int i = 0; i <= n; ++i) {
+    if (!needs[i]) continue;
+    second_xs.push_back(alias[i]);
+    where.push_back(i);
+  }
+  for (std::size_t k = 0; k < dx.size(); ++k) {
+    if (!dx[k].requires_grad()) continue;  // linear in x: this derivative is constant
+    ys.push_back(dx[k]);
+    seeds.push_back(cotangents[k]);
+  }
+  if (ys.empty()) return;
+  auto second = run_grad(ys, second_xs, seeds, {.create_graph = create_graph}, /*stop_at_xs=*/true);
+  for (std::size_t k = 0; k < where.size(); ++k) result[where[k]] = second[k];
+}
+
+void node_vjp(Node& node, std::span<const bool> needs, bool create_graph, InputGradients& dx) {
+  if (node.replay) {
+    replay_vjp(node, needs, create_graph, dx);
+    return;
+  }
+  const Op& op = *node.op;
+  const bool fused = op.fused_vjp != nullptr;
+  // Unread inputs were kept without data; a recorded fused derivative may need them for its replay.
+  Tensor out;
+  if (op.reads_output) out = create_graph ? Tensor::attached(node.saved[0], &node, 0) : node.saved[0];
+  const Tensor g = node.cotangent[0];
+  const Vjp args{std::span<const Tensor>(node.inputs.data(), node.input_count),
+                 node.attrs,
+                 out,
+                 std::span<const Tensor>(node.saved.data() + 1, kMaxOutputs - 1),
+                 g,
+                 needs,
+                 std::span<Tensor>(dx.data(), node.input_count)};
+  if (!fused) {
+    if (create_graph) {
+      EnableGrad on;
+      op.vjp(args);
+    } else {
+      NoGrad off;
+      op.vjp(args);
+    }
+    return;
+  }
+  {
+    NoGrad off;
+    op.fused_vjp(args);
+    const Call call{args.in, node.attrs};
+    count_flops(op.vjp_flops_ratio *
+                (op.flops ? op.flops(call) : static_cast<double>(node.output_spec[0].shape.numel())));
+  }
+  if (create_graph) record_replay(node, needs, g, dx);
+}
+
+std::vector<Tensor> run_grad(std::span<const Tensor> ys, std::span<const Tensor> xs,
+                             std::span<const Tensor> seeds, GradOptions options, bool stop_at_xs) {
+  const bool keep = options.retain_graph || options.create_graph;
+  const uint64_t visit = ++g_visit;
+  for (const Tensor& y : ys)
+    check(y.requires_grad(), "grad", "the output (shape ", y.shape(), ") depends on nothing that requires a gradient");
+  for (const Tensor& x : xs)
+    check(x.requires_grad(), "grad", "an x (shape ", x.shape(), ") does not require a gradient");
+
+  std::vector<Node*> nodes = reachable(ys, xs, visit, stop_at_xs);
+  std::vector<Ref<Node>> alive;  // inputs are let go on the way; the nodes themselves stay to the end
+  alive.reserve(nodes.size());
+  for (Node* node : nodes) {
+    retain(node);
+    alive.emplace_back(node);
+  }
+  std::vector<Tensor> result(xs.size());
+  auto slot = [&](const Tensor& t) -> Tensor* {  // where the gradient of an x is collected
+    for (std::size_t i = 0; i < xs.size(); ++i)
+      if (xs[i].same_as(t)) return &result[i];
+    return nullptr;
+  };
+  // With many leaves a linear search per node input would be quadratic: sort the x handles once.
+  struct Target {
+    const void* key;
+    int index;
+    std::size_t position;
+  };
+  std::vector<Target> targets;
+  auto key_of = [](const Tensor& t) -> const void* {
+    return t.node() ? static_cast<const void*>(t.node()) : t.raw();
+  };
+  for (std::size_t i = 0; i < xs.size(); ++i)
+    targets.push_back({key_of(xs[i]), xs[i].node() ? xs[i].output_index() : -1, i});
+  std::sort(targets.begin(), targets.end(), [](const Target& a, const Target& b) { return a.key < b.key; });
+  auto is_target = [&](const Tensor& t) {
+    if (!t.requires_grad()) return false;
+    const void* key = key_of(t);
+    auto it = std::lower_bound(targets.begin(), targets.end(), key,
+                               [](const Target& a, const void* k) { return a.key < k; });
+    for (; it != targets.end() && it->key == key; ++it)
+      if (xs[it->position].same_as(t)) return true;
+    return false;
+  };
+
+  for (Node* node : nodes) {
+    for (int k = 0; k < node->input_count && !node->needed; ++k) {
+      const Tensor& in = node->inputs[k];
+      Node* from = in.node();
+      node->needed = (from && from->visit == visit && from->needed) || is_target(in);
+    }
+  }
+
+  auto receive = [&](const Tensor& at, const Tensor& g) {
+    if (is_target(at)) accumulate(*slot(at), g);
+    if (Node* node = at.node(); node && node->visit == visit && node->needed)
+      accumulate(node->cotangent[at.output_index()], g);
+  };
+  for (std::size_t k = 0; k < ys.size(); ++k) {
+    Tensor seed = k < seeds.size() && seeds[k].defined() ? seeds[k] : Tensor::ones(ys[k].shape(), ys[k].dtype());
+    check(seed.shape() == ys[k].shape() && seed.dtype() == ys[k].dtype(), "grad", "seed of shape ",
+          seed.shape(), ' ', name(seed.dtype()), " for an output of shape ", ys[k].shape(), ' ',
+          name(ys[k].dtype()));
+    receive(ys[k], seed);
+  }
+
+  for (auto it = nodes.rbegin(); it != nodes.rend(); ++it) {
+    Node& node = **it;
+    bool reached = false;
+    for (int k = 0; k < node.output_count; ++k) reached |= node.cotangent[k].defined();
+    if (node.needed && reached) {
+      check(!node.released, "grad", "the graph was released by an earlier grad(); pass retain_graph");
+      bool needs[kMaxInputs + 1] = {};
+      for (int k = 0; k < node.input_count; ++k) {
+        const Tensor& in = node.inputs[k];
+        Node* from = in.node();
+        needs[k] = (from && from->visit == visit && from->needed) || is_target(in);
+      }
+      InputGradients dx;
+      node_vjp(node, std::span<const bool>(needs, node.input_count), options.create_graph, dx);
+      for (int k = 0; k < node.input_count; ++k)
+        if (needs[k] && dx[k].defined()) {
+          check(dx[k].shape() == node.inputs[k].shape(), node.op->name, "derivative has shape ",
+                dx[k].shape(), " for an input of shape ", node.inputs[k].shape());
+          Tensor term = std::move(dx[k]);
+          receive(node.inputs[k], term);
+        }
+    }
+    for (int k = 0; k < node.output_count; ++k) node.cotangent[k] = {};
+    if (!keep) {
+      node.released = true;
+      for (int k = 0; k < node.input_count; ++k) node.inputs[k] = {};
+      for (auto& s : node.saved) s = {};
+    }
+  }
+  for (std::size_t i = 0; i < xs.size(); ++i)
+    if (!result[i].defined()) result[i] = Tensor::zeros(xs[i].shape(), xs[i].dtype());
+  return result;
+}
+
+}  // namespace
+
+std::vector<Tensor> grad(std::span<const Tensor> ys, std::span<const Tensor> xs,
+                         std::span<const Tensor> seeds, GradOptions options) {
+  return run_grad(ys, xs, seeds, options, /*stop_at_xs=*/false);
+}
+
+std::vector<Tensor> grad(const Tensor& y, std::span<const Tensor> xs, const Tensor& seed,
+                         GradOptions options) {
+  return grad(std::span<const Tensor>(&y, 1), xs, std::span<const Tensor>(&seed, 1), options);
+}
+
+}  // namespace kindred

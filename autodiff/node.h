@@ -1,0 +1,29 @@
+// Node: one recorded call. Internal to the engine (op.cpp and graph.cpp).
+#pragma once
+#include "autodiff/op.h"
+
+namespace kindred {
+
+struct Node {
+  std::atomic<int> refs{1};
+  uint64_t id = 0;         ///< grows with time: a node's inputs have smaller ids
+  const Op* op = nullptr;  ///< the op called; for a replay node, the op whose fused_vjp was called
+  bool replay = false;     ///< outputs are the input gradients of `op` at (inputs..., g)
+  bool released = false;   ///< inputs were let go by a grad() without retain_graph
+  Attrs attrs;
+  int input_count = 0, output_count = 0;
+  std::array<Tensor, kMaxInputs + 1> inputs;  ///< replay: the op's inputs, then g
+  std::array<Outputs::Spec, kMaxOutputs> output_spec;
+  std::array<Tensor, kMaxOutputs> saved;  ///< [0]: output 0 without history if the op reads it
+  // Scratch of grad():
+  std::array<Tensor, kMaxOutputs> cotangent;
+  uint64_t visit = 0;
+  bool needed = false;
+};
+
+Node* new_node();
+
+/// Cotangent of one input, added to what is there already.
+void accumulate(Tensor& sum, const Tensor& term);
+
+}  // namespace kindred

@@ -1,0 +1,85 @@
+#include "autodiff/op.h"
+
+#include <atomic>
+#include <cmath>
+#include <string>
+
+#include "autodiff/graph.h"
+#include "autodiff/node.h"
+
+namespace kindred {
+
+namespace {
+std::vector<const Op*>& registry() {
+  static auto* ops = new std::vector<const Op*>;
+  return *ops;
+}
+double g_flops = 0;
+int g_finite_checks = 0;
+
+void require_finite(const Op& op, const Call& call, const Tensor& out) {
+  if (!out.is_float()) return;
+  const int64_t n = out.numel();
+  const bool finite = dispatch_float(out.dtype(), [&]<class T>(T) {
+    const T* p = out.data<T>();
+    for (int64_t i = 0; i < n; ++i)
+      if (!std::isfinite(p[i])) return false;
+    return true;
+  });
+  if (finite) return;
+  std::string shapes;
+  for (const Tensor& t : call.in) shapes += (shapes.empty() ? "" : ", ") + t.shape().str();
+  fail(Fault::numeric, op.name, "produced a NaN or an infinity from inputs of shapes ", shapes);
+}
+}  // namespace
+
+RegisterOp::RegisterOp(const Op& op) {
+  auto& ops = registry();
+  ops.insert(std::upper_bound(ops.begin(), ops.end(), &op,
+                              [](const Op* a, const Op* b) { return std::strcmp(a->name, b->name) < 0; }),
+             &op);
+}
+const std::vector<const Op*>& registered_ops() { return registry(); }
+
+double executed_flops() { return g_flops; }
+void count_flops(double flops) { g_flops += flops; }
+
+FiniteChecks::FiniteChecks() { ++g_finite_checks; }
+FiniteChecks::~FiniteChecks() { --g_finite_checks; }
+
+Tensor apply(const Op& op, std::span<const Tensor> inputs, const Attrs& attrs) {
+  check(inputs.size() <= kMaxInputs, op.name, "more than ", kMaxInputs, " inputs");
+  bool record = false;
+  for (const Tensor& t : inputs) {
+    check(t.defined(), op.name, "undefined input");
+    record |= t.requires_grad();
+  }
+  record &= grad_enabled();
+
+  const Call call{inputs, attrs};
+  Outputs outputs;
+  op.infer(call, outputs);
+  std::array<Tensor, kMaxOutputs> out;
+  for (int i = 0; i < outputs.count; ++i)
+    out[i] = Tensor::empty(outputs.spec[i].shape, outputs.spec[i].dtype);
+  op.forward(call, std::span(out.data(), outputs.count));
+  g_flops += op.flops ? op.flops(call) : static_cast<double>(out[0].numel());
+  if (g_finite_checks) require_finite(op, call, out[0]);
+  if (!record || !out[0].is_float() || (!op.vjp && !op.fused_vjp)) return out[0];
+
+  Ref<Node> node(new_node());
+  node->op = &op;
+  node->attrs = attrs;
+  node->input_count = static_cast<int>(inputs.size());
+  node->output_count = 1;
+  node->output_spec[0] = outputs.spec[0];
+  for (int i = 0; i < node->input_count; ++i) {
+    const bool keep = (op.reads >> i & 1) || !inputs[i].node();  // a leaf keeps its identity
+    node->inputs[i] = keep ? inputs[i] : inputs[i].without_data();
+  }
+  if (op.reads_output) node->saved[0] = out[0];
+  for (int i = 1; i < outputs.count; ++i) node->saved[i] = out[i];
+  return Tensor::attached(out[0], node.get(), 0);
+}
+
+}  // namespace kindred

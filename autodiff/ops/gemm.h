@@ -1,0 +1,33 @@
+// The one seam for matrix products: oneDNN (f32, bf16) where built in, else OpenBLAS. f64 always
+// OpenBLAS. Row-major; row strides in elements; batches by stride.
+#pragma once
+#include <cstdint>
+#include <string>
+
+#include "autodiff/tensor.h"
+
+namespace kindred {
+
+struct Gemm {
+  bool transpose_a = false, transpose_b = false;
+  int64_t m = 0, n = 0, k = 0;
+  const void* a = nullptr;
+  const void* b = nullptr;
+  void* c = nullptr;
+  int64_t lda = 0, ldb = 0, ldc = 0;  ///< row strides as stored (before transposition)
+  int64_t batch = 1, stride_a = 0, stride_b = 0, stride_c = 0;
+  bool accumulate = false;  ///< c += instead of c =
+};
+
+/// c = op(a) op(b) [+ c] for each batch entry. Callable from one thread at a time.
+void gemm(const Gemm& g, DType dtype);
+
+/// Inputs of f32 products are rounded to bf16 (sums stay f32) while on; needs oneDNN.
+enum class GemmPrecision { f32, bf16 };
+void set_gemm_precision(GemmPrecision precision);
+GemmPrecision gemm_precision();
+
+/// Which libraries do the work, for benchmarks and manifests: "oneDNN 2.6.3 (avx512_core), ...".
+std::string gemm_description();
+
+}  // namespace kindred

@@ -1,0 +1,101 @@
+// Backbone: what computes. A map [B, L, C] -> [B, L, C'], causal or not, that objectives use without
+// knowing what is inside. A causal backbone also offers a Stepper, whose outputs equal forward's.
+//
+// A backbone is a plain struct with describe(), `forward`, and a `Config`; AnyBackbone erases its
+// type once. Registration: one line in its .cpp (see CONTRIBUTING.md).
+#pragma once
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "autodiff/rng.h"
+#include "autodiff/tensor.h"
+#include "nn/parameter.h"
+
+namespace kindred::harness {
+
+/// What a forward pass needs besides x.
+struct Context {
+  Tensor time;            ///< [B] f32 noise feature of the objective (diffusion); undefined otherwise
+  bool training = false;  ///< dropout on
+  Rng dropout;            ///< stream of this pass; sites split it by name
+};
+
+/// What the objective asks of a backbone.
+struct BackboneSpec {
+  int64_t in_channels = 0, out_channels = 0;
+  int64_t length = 0;                 ///< longest sequence; height * width for images
+  int64_t height = 1, width = 1;      ///< of the sequence seen as an image
+  bool causal = false;                ///< output i may depend on inputs 0..i only
+  bool time = false;                  ///< Context::time will be given
+};
+
+/// One sequence at a time step by step: constant work per symbol (S4) or a growing cache (attention).
+class Stepper {
+ public:
+  virtual ~Stepper() = default;
+  /// x [B, n, C]: feeds n steps at once and returns their outputs [B, n, C'].
+  virtual Tensor prefill(const Tensor& x) = 0;
+  /// x [B, 1, C] -> [B, 1, C'].
+  virtual Tensor step(const Tensor& x) { return prefill(x); }
+  virtual int64_t position() const = 0;
+};
+
+template <class T>
+concept BackboneLike = requires(const T& t, T& m, const Tensor& x, const Context& c, int64_t batch) {
+  { t.forward(x, c) } -> std::same_as<Tensor>;
+  { t.stepper(batch) } -> std::same_as<std::unique_ptr<Stepper>>;  // nullptr if not causal
+};
+
+class AnyBackbone {
+ public:
+  AnyBackbone() = default;
+  template <BackboneLike T>
+  explicit AnyBackbone(T model) : self_(std::make_unique<Holder<T>>(std::move(model))) {}
+
+  Tensor forward(const Tensor& x, const Context& context) const { return self_->forward(x, context); }
+  std::unique_ptr<Stepper> stepper(int64_t batch) const { return self_->stepper(batch); }
+  void parameters(const std::string& prefix, std::vector<nn::NamedParameter>& out) {
+    self_->parameters(prefix, out);
+  }
+
+ private:
+  struct Concept {
+    virtual ~Concept() = default;
+    virtual Tensor forward(const Tensor&, const Context&) const = 0;
+    virtual std::unique_ptr<Stepper> stepper(int64_t) const = 0;
+    virtual void parameters(const std::string&, std::vector<nn::NamedParameter>&) = 0;
+  };
+  template <class T>
+  struct Holder final : Concept {
+    explicit Holder(T m) : model(std::move(m)) {}
+    Tensor forward(const Tensor& x, const Context& c) const override { return model.forward(x, c); }
+    std::unique_ptr<Stepper> stepper(int64_t batch) const override { return model.stepper(batch); }
+    void parameters(const std::string& prefix, std::vector<nn::NamedParameter>& out) override {
+      for (auto& p : nn::parameters_of(model, prefix)) out.push_back(p);
+    }
+    T model;
+  };
+  std::unique_ptr<Concept> self_;
+};
+
+/// Reads `key = value` settings into described configs; see harness/config.h.
+class Settings;
+
+struct BackboneEntry {
+  std::string name;     ///< "attention"
+  std::string summary;  ///< one line for --help
+  /// Builds the backbone from the [model] settings; declares and checks its options on the way.
+  std::function<AnyBackbone(const BackboneSpec&, Settings&, const Rng&)> make;
+};
+void register_backbone(BackboneEntry entry);
+struct RegisterBackbone {
+  explicit RegisterBackbone(BackboneEntry entry) { register_backbone(std::move(entry)); }
+};
+/// Throws a usage error that lists the known names.
+const BackboneEntry& find_backbone(const std::string& name);
+const std::vector<BackboneEntry>& backbones();
+
+}  // namespace kindred::harness

@@ -1,0 +1,83 @@
+// Objective: what is learned. Owns its backbone; gives a loss to train on, a likelihood with its
+// kind, and samples. Families are objectives on backbones.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "harness/backbone.h"
+
+namespace kindred::harness {
+
+/// exact: the likelihood itself; bound: at least (bits: the truth is not above); estimate: a
+/// stochastic estimate with a standard error. No table or file may drop it.
+enum class Kind { exact, bound, estimate };
+const char* name(Kind kind);
+
+/// Bits of each scored element, and what kind of number they are.
+struct Likelihood {
+  std::vector<double> bits;        ///< per element (image) or per block of text
+  std::vector<double> symbols;     ///< symbols scored in each
+  Kind kind = Kind::exact;
+  double evaluations = 0;          ///< network evaluations per element (ODE solvers)
+  std::string note;                ///< lane, solver, dequantisation: how the number was made
+  double bits_per_symbol() const;
+  /// Standard error of bits_per_symbol over elements.
+  double std_error() const;
+};
+
+struct LikelihoodOptions {
+  std::string lane = "reset";  ///< text: reset, or stride:S
+  int64_t batch = 64;
+  int64_t limit = 0;           ///< score only the first elements (0: all)
+  std::function<void(int64_t done, int64_t total)> progress;  ///< may be empty
+};
+
+struct SampleOptions {
+  int64_t count = 16;
+  int64_t length = 0;         ///< text: symbols to write (0: the window)
+  double temperature = 1;
+  int64_t top_k = 0;          ///< 0: off
+  double top_p = 1;           ///< 1: off
+  std::vector<int32_t> prompt;
+  int64_t steps = 0;          ///< diffusion: solver steps (0: the objective's default)
+  std::string sampler;        ///< diffusion: by name (empty: the default)
+};
+
+class Objective {
+ public:
+  virtual ~Objective() = default;
+  /// Mean loss of a training batch, a scalar with its graph. In nats per symbol where the loss is a
+  /// likelihood.
+  virtual Tensor loss(const data::Batch& batch, const Rng& rng, bool training) const = 0;
+  /// Scores a split under the current parameters, without a graph.
+  virtual Likelihood likelihood(const data::Dataset& data, data::Split split, const Rng& rng,
+                                const LikelihoodOptions& options) const = 0;
+  /// Symbols [n, length] i32, or real values f32. Sample k depends on (rng, k) only.
+  virtual Tensor sample(const Rng& rng, const SampleOptions& options) const = 0;
+  /// All parameters and buffers, tied ones once, with stable addresses.
+  virtual std::vector<nn::NamedParameter> parameters() = 0;
+  /// Second names of tied parameters: {alias path, canonical path}.
+  virtual std::vector<std::pair<std::string, std::string>> aliases() const { return {}; }
+  /// Loss expected at initialisation in nats (NaN: unknown); printed beside the measured one.
+  virtual double expected_initial_loss() const;
+};
+
+struct ObjectiveEntry {
+  std::string name;     ///< "ar", "gaussian"
+  std::string summary;
+  /// `backbone` is a registered name. Settings: [objective] and [model].
+  std::function<std::unique_ptr<Objective>(const data::DataSpec&, const std::string& backbone, Settings&,
+                                           const Rng&)>
+      make;
+};
+void register_objective(ObjectiveEntry entry);
+struct RegisterObjective {
+  explicit RegisterObjective(ObjectiveEntry entry) { register_objective(std::move(entry)); }
+};
+const ObjectiveEntry& find_objective(const std::string& name);
+const std::vector<ObjectiveEntry>& objectives();
+
+}  // namespace kindred::harness
