@@ -31,6 +31,19 @@ void require_finite(const Op& op, const Call& call, const Tensor& out) {
   for (const Tensor& t : call.in) shapes += (shapes.empty() ? "" : ", ") + t.shape().str();
   fail(Fault::numeric, op.name, "produced a NaN or an infinity from inputs of shapes ", shapes);
 }
+Ref<Node> record_call(const Op& op, std::span<const Tensor> inputs, const Attrs& attrs, const Tensor& out) {
+  Ref<Node> node(new_node());
+  node->op = &op;
+  node->attrs = attrs;
+  node->input_count = static_cast<int>(inputs.size());
+  node->output_count = 1;
+  node->output_spec[0] = {out.shape(), out.dtype()};
+  for (int i = 0; i < node->input_count; ++i) {
+    const bool keep = (op.reads >> i & 1) || !inputs[i].node();  // a leaf keeps its identity
+    node->inputs[i] = keep ? inputs[i] : inputs[i].without_data();
+  }
+  return node;
+}
 }  // namespace
 
 RegisterOp::RegisterOp(const Op& op) {
@@ -67,19 +80,16 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, const Attrs& attrs) {
   if (g_finite_checks) require_finite(op, call, out[0]);
   if (!record || !out[0].is_float() || (!op.vjp && !op.fused_vjp)) return out[0];
 
-  Ref<Node> node(new_node());
-  node->op = &op;
-  node->attrs = attrs;
-  node->input_count = static_cast<int>(inputs.size());
-  node->output_count = 1;
-  node->output_spec[0] = outputs.spec[0];
-  for (int i = 0; i < node->input_count; ++i) {
-    const bool keep = (op.reads >> i & 1) || !inputs[i].node();  // a leaf keeps its identity
-    node->inputs[i] = keep ? inputs[i] : inputs[i].without_data();
-  }
+  Ref<Node> node = record_call(op, inputs, attrs, out[0]);
   if (op.reads_output) node->saved[0] = out[0];
   for (int i = 1; i < outputs.count; ++i) node->saved[i] = out[i];
   return Tensor::attached(out[0], node.get(), 0);
+}
+
+Tensor apply_view(const Op& op, const Tensor& x, const Shape& shape, const Attrs& attrs) {
+  const Tensor out = x.viewed_as(shape);
+  if (!grad_enabled() || !x.requires_grad()) return out;
+  return Tensor::attached(out, record_call(op, std::span(&x, 1), attrs, out).get(), 0);
 }
 
 }  // namespace kindred

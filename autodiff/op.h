@@ -117,6 +117,9 @@ inline Tensor apply(const Op& op, std::initializer_list<Tensor> inputs, const At
   return apply(op, std::span<const Tensor>(inputs.begin(), inputs.size()), attrs);
 }
 
+/// The same for an op whose output is x's own buffer under another shape (reshape, identity).
+Tensor apply_view(const Op& op, const Tensor& x, const Shape& shape, const Attrs& attrs = {});
+
 /// All ops by name, sorted. Ops register with a namespace-scope `const RegisterOp r(op);`.
 const std::vector<const Op*>& registered_ops();
 struct RegisterOp {

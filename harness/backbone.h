@@ -41,6 +41,9 @@ class Stepper {
   /// x [B, 1, C] -> [B, 1, C'].
   virtual Tensor step(const Tensor& x) { return prefill(x); }
   virtual int64_t position() const = 0;
+  /// The longest sequence the backbone was made for; samplers of longer text restart their window
+  /// there. 0: no limit (a recurrent state). Learned positions throw beyond it.
+  virtual int64_t limit() const { return 0; }
 };
 
 template <class T>
@@ -89,6 +92,9 @@ struct BackboneEntry {
   std::string summary;  ///< one line for --help
   /// Builds the backbone from the [model] settings; declares and checks its options on the way.
   std::function<AnyBackbone(const BackboneSpec&, Settings&, const Rng&)> make;
+  /// May be empty. Sets those [objective] and [model] keys of the `ar` objective that nobody set and
+  /// that a preset of the backbone implies (tying, width). Called before the objective reads them.
+  std::function<void(Settings&)> ar_defaults = {};
 };
 void register_backbone(BackboneEntry entry);
 struct RegisterBackbone {

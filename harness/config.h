@@ -31,9 +31,11 @@ class Settings {
   /// "a.b=c" as given to --set.
   void set_assignment(const std::string& assignment);
   bool has(const std::string& key) const;
+  /// Looks without declaring the key: finish() still refuses it unless a read() does.
   std::string get(const std::string& key, const std::string& fallback) const;
   /// All keys of a section moved to the root: section("transformer") gives "model.width", ...
   Settings section(const std::string& name) const;
+  void erase_section(const std::string& name);
   /// Values of `over` win.
   void merge(const Settings& over);
 
@@ -60,7 +62,7 @@ class Settings {
     const std::string& section;
     template <class T>
     void operator()(const std::string& name, T& field, const std::string& help = "") {
-      settings.read_field(section + "." + name, field, help);
+      settings.read_field(section.empty() ? name : section + "." + name, field, help);
     }
   };
   void read_field(const std::string& key, int64_t& field, const std::string& help);
@@ -71,6 +73,7 @@ class Settings {
   const Value* lookup(const std::string& key, const std::string& shown_default, const std::string& help);
 
   std::map<std::string, Value> values_;
+  std::map<std::string, std::string> effective_;  ///< value in effect of every key read
   std::vector<OptionHelp> known_;
 };
 

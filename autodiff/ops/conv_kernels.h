@@ -1,0 +1,42 @@
+// The seam of convolution: what the ops of conv.h ask of a library. conv_onednn does f32 (and bf16
+// inputs) where oneDNN is built in; conv_im2col does f64, and f32 without oneDNN. All buffers are
+// plain row-major: x [B,H,W,C], w [O,kh,kw,C], y and g [B,H',W',O]. One caller at a time.
+#pragma once
+#include <cstdint>
+
+namespace kindred {
+
+struct ConvShape {
+  int64_t batch = 0, height = 0, width = 0, channels = 0;            ///< of x
+  int64_t out_height = 0, out_width = 0, out_channels = 0;           ///< of y
+  int64_t kernel_height = 0, kernel_width = 0, stride = 1, padding = 0;
+
+  int64_t patch() const { return kernel_height * kernel_width * channels; }
+  int64_t image_in() const { return height * width * channels; }
+  int64_t image_out() const { return out_height * out_width * out_channels; }
+  int64_t weights() const { return out_channels * patch(); }
+  /// Of any of the three products, multiply-add = 2.
+  double flops() const { return 2.0 * static_cast<double>(batch * image_out()) * static_cast<double>(patch()); }
+};
+
+/// Patches as the rows of a matrix [B H' W', kh kw C], then GEMM; a few images at a time.
+namespace conv_im2col {
+/// bias may be null.
+template <class T>
+void forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y);
+template <class T>
+void input_grad(const ConvShape& s, const T* g, const T* w, T* dx);
+template <class T>
+void weight_grad(const ConvShape& s, const T* x, const T* g, T* dw);
+}  // namespace conv_im2col
+
+#ifdef KINDRED_ONEDNN
+/// Inputs are rounded to bf16 first (sums stay f32) while gemm_precision() is bf16.
+namespace conv_onednn {
+void forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y);
+void input_grad(const ConvShape& s, const float* g, const float* w, float* dx);
+void weight_grad(const ConvShape& s, const float* x, const float* g, float* dw);
+}  // namespace conv_onednn
+#endif
+
+}  // namespace kindred

@@ -1,0 +1,93 @@
+#include "data/element_dataset.h"
+
+#include <algorithm>
+
+#include "data/permutation.h"
+
+namespace kindred::data {
+
+namespace {
+
+class ElementDataset final : public Dataset {
+ public:
+  ElementDataset(DataSpec spec, std::array<Rows, 3> splits)
+      : spec_(std::move(spec)), splits_(std::move(splits)) {
+    spec_.train_size = splits_[0].count;
+    spec_.validation_size = splits_[1].count;
+    spec_.test_size = splits_[2].count;
+  }
+  const DataSpec& spec() const override { return spec_; }
+  int64_t size(Split split) const override { return rows(split).count; }
+
+  Batch elements(Split split, int64_t first, int64_t count) const override {
+    check(first >= 0 && count >= 0 && first + count <= size(split), "data", "elements [", first, ", ",
+          first + count, ") of ", size(split), " in ", name(split), " of ", spec_.name);
+    return gather(split, count, [=](int64_t i) { return first + i; });
+  }
+
+  Batch batch(Split split, const Rng& rng, int64_t step, int64_t batch_size) const override {
+    const int64_t n = size(split);
+    check(n > 0, "data", spec_.name, " has no elements in ", name(split));
+    check(step >= 0 && batch_size > 0, "data", "batch ", step, " of ", batch_size, " elements");
+    const int64_t start = step * batch_size;
+    int64_t epoch = start / n;
+    Permutation order(n, rng.split(static_cast<uint64_t>(epoch)));
+    return gather(split, batch_size, [&](int64_t i) {
+      const int64_t position = start + i;
+      if (position / n != epoch) {
+        epoch = position / n;
+        order = Permutation(n, rng.split(static_cast<uint64_t>(epoch)));
+      }
+      return order(position % n);
+    });
+  }
+
+ private:
+  const Rows& rows(Split split) const { return splits_[static_cast<std::size_t>(split)]; }
+
+  /// The rows index(0), ..., index(count - 1), asked for in this order.
+  template <class Index>
+  Batch gather(Split split, int64_t count, Index index) const {
+    const Rows& from = rows(split);
+    const int64_t length = spec_.length;
+    Batch batch;
+    int32_t* symbols = nullptr;
+    float* values = nullptr;
+    int32_t* labels = nullptr;
+    if (spec_.levels > 0) {
+      batch.symbols = Tensor::empty({count, length}, DType::i32);
+      symbols = batch.symbols.mutable_data<int32_t>();
+    } else {
+      batch.values = Tensor::empty({count, length});
+      values = batch.values.mutable_data<float>();
+    }
+    if (!from.labels.empty()) {
+      batch.labels = Tensor::empty({count}, DType::i32);
+      labels = batch.labels.mutable_data<int32_t>();
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = index(i);
+      if (symbols) std::copy_n(from.symbols.data() + row * length, length, symbols + i * length);
+      if (values) std::copy_n(from.values.data() + row * length, length, values + i * length);
+      if (labels) labels[i] = from.labels[row];
+    }
+    return batch;
+  }
+
+  DataSpec spec_;
+  std::array<Rows, 3> splits_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Dataset> make_element_dataset(DataSpec spec, std::array<Rows, 3> splits) {
+  for (const Rows& r : splits) {
+    const auto expected = static_cast<std::size_t>(r.count * spec.length);
+    check((spec.levels > 0 ? r.symbols.size() : r.values.size()) == expected &&
+              (r.labels.empty() || static_cast<int64_t>(r.labels.size()) == r.count),
+          "data", spec.name, ": rows of another size than ", r.count, " x ", spec.length);
+  }
+  return std::make_shared<ElementDataset>(std::move(spec), std::move(splits));
+}
+
+}  // namespace kindred::data

@@ -1,0 +1,36 @@
+#include "optim/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace kindred::optim {
+
+double clip_factor(double norm, double limit) {
+  return limit > 0 ? std::min(1.0, limit / (norm + 1e-6)) : 1.0;
+}
+
+void Optimizer::attach(const Slab& slab) {
+  slots_.clear();
+  for (const std::string& slot : slot_names()) slots_.push_back({slot, slab.like()});
+  steps_ = 0;
+}
+
+Optimizer::Outcome Optimizer::step(Slab& slab, double lr, double clip) {
+  check(!slots_.empty() && slots_[0].values.numel() == slab.size(), name(),
+        "attach() the optimizer to this slab before its first step");
+  const double norm = slab.gradient_norm();
+  if (!std::isfinite(norm)) return {norm, false};
+  update(slab, ++steps_, lr, clip_factor(norm, clip));
+  return {norm, true};
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const std::string& name) {
+  std::string known;
+  for (const OptimizerEntry& entry : optimizers()) {
+    if (entry.name == name) return entry.make();
+    known += (known.empty() ? "" : ", ") + entry.name;
+  }
+  fail(Fault::usage, "optimizer", "unknown optimizer \"", name, "\"; choose one of ", known);
+}
+
+}  // namespace kindred::optim

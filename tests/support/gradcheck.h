@@ -1,0 +1,36 @@
+// Derivative checks against finite differences in double, by random projection (as HIPS autograd's
+// check_grads). With y = f(x), u and w random:
+//   first order:   d<u, f(x + h v)>/dh      against  <grad <u, f>, v>
+//   second order:  d<w, grad <u, f>(x + h v)>/dh  against  <grad <w, grad <u, f>>, v>, and the same
+//                  for u in place of x.
+// Fourth-order central differences with h = 1e-4.
+#pragma once
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "autodiff/rng.h"
+#include "autodiff/tensor.h"
+
+namespace kindred::test {
+
+using Function = std::function<Tensor(std::span<const Tensor>)>;
+
+/// "" if all derivatives of f at xs agree, otherwise a sentence. xs that are not f64, or not marked
+/// in `differentiable` (empty: all), are held fixed. tol2 = 0 skips the second order.
+std::string gradient_error(const Function& f, std::vector<Tensor> xs, const Rng& rng,
+                           double tol1 = 1e-6, double tol2 = 1e-5,
+                           const std::vector<bool>& differentiable = {});
+
+/// The same as a Catch assertion.
+void check_gradients(const Function& f, std::vector<Tensor> xs, const Rng& rng, double tol1 = 1e-6,
+                     double tol2 = 1e-5, const std::vector<bool>& differentiable = {});
+
+/// Largest |a - b| over 1 + largest |b|; infinity for different shapes or where only one is finite.
+double relative_difference(const Tensor& a, const Tensor& b);
+
+/// Same dtype, shape and bits.
+bool same_bits(const Tensor& a, const Tensor& b);
+
+}  // namespace kindred::test

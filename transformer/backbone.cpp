@@ -1,0 +1,151 @@
+// Construction and forward pass of the attention backbone, and its registration.
+#include "transformer/backbone.h"
+
+#include <cmath>
+
+#include "autodiff/ops/elementwise.h"
+#include "autodiff/ops/layout.h"
+#include "autodiff/ops/rope.h"
+#include "nn/dropout.h"
+#include "transformer/cache.h"
+
+namespace kindred::transformer {
+namespace {
+constexpr double kStd = 0.02;
+constexpr int64_t kTimeFeatures = 64;
+}  // namespace
+
+Tensor sinusoids(std::span<const double> x, int64_t width, double highest, double ratio,
+                 DType dtype) {
+  const int64_t n = static_cast<int64_t>(x.size()), half = width / 2;
+  Tensor result = Tensor::zeros({n, width}, dtype);
+  dispatch_float(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    T* out = result.mutable_data<T>();
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t k = 0; k < half; ++k) {
+        const double f = highest * std::pow(ratio, -2.0 * static_cast<double>(k) / width);
+        out[i * width + k] = static_cast<T>(std::sin(x[i] * f));
+        out[i * width + half + k] = static_cast<T>(std::cos(x[i] * f));
+      }
+  });
+  return result;
+}
+
+Backbone Backbone::make(const harness::BackboneSpec& spec, const Config& config, const Rng& rng,
+                        DType dtype) {
+  check(spec.in_channels >= 1 && spec.out_channels >= 1 && spec.length >= 1, "attention",
+        "wants in_channels, out_channels and length of at least 1, got ", spec.in_channels, ", ",
+        spec.out_channels, ", ", spec.length);
+  Backbone m{spec, transformer::plan(config), {}, {}, {}, {}, {}, {}};
+  const Plan& p = m.plan;
+  const int64_t C = p.width;
+  const double branch = p.layers > 0 ? kStd / std::sqrt(2.0 * static_cast<double>(p.layers)) : kStd;
+  if (spec.in_channels != C)
+    m.input = nn::Linear::make(spec.in_channels, C, p.bias, rng.split("input"), kStd, dtype);
+  if (spec.time) {
+    const Rng r = rng.split("time");
+    m.time = TimeEmbedding{nn::Linear::make(kTimeFeatures, C, true, r.split("in"), kStd, dtype),
+                           nn::Linear::make(C, C, true, r.split("out"), kStd, dtype)};
+  }
+  if (p.positions == Positions::learned)
+    m.positions =
+        nn::normal({spec.length, C}, kStd, rng.split("positions"), nn::Role::embedding, dtype);
+  for (int64_t l = 0; l < p.layers; ++l) {
+    const Rng r = rng.split("blocks").split(static_cast<uint64_t>(l));
+    m.blocks.push_back(
+        {nn::Norm::make(C, p.norm, dtype),
+         nn::Linear::make(C, p.qkv_width(), p.bias, r.split("qkv"), kStd, dtype),
+         nn::Linear::make(p.heads * p.head_dim, C, p.bias, r.split("out"), branch, dtype),
+         nn::Norm::make(C, p.norm, dtype),
+         nn::Mlp::make({C, p.hidden, p.ffn, p.bias, kStd, branch}, r.split("ffn"), dtype)});
+  }
+  if (p.norm_place == NormPlace::pre) m.final_norm = nn::Norm::make(C, p.norm, dtype);
+  if (spec.out_channels != C)
+    m.output = nn::Linear::make(C, spec.out_channels, p.bias, rng.split("output"), kStd, dtype);
+  return m;
+}
+
+Tensor Backbone::drop(const Tensor& x, double p, const harness::Context& context, std::size_t block,
+                      const char* site) const {
+  if (!context.training || p == 0) return x;
+  return nn::dropout(x, p, context.dropout.split(block).split(site), true);
+}
+
+Tensor Backbone::rotate(const Tensor& qkv, int64_t offset) const {
+  if (plan.positions != Positions::rope) return qkv;
+  const int64_t B = qkv.dim(0), L = qkv.dim(1);
+  const RopeLayout layout =
+      plan.rope_pairs == RopePairs::half ? RopeLayout::half : RopeLayout::interleaved;
+  const Tensor heads = reshape(qkv, {B, L, plan.heads + 2 * plan.kv_heads, plan.head_dim});
+  return reshape(rope(heads, offset, plan.rope_base, layout, 1, plan.heads + plan.kv_heads),
+                 qkv.shape());
+}
+
+Tensor Backbone::embed(const Tensor& x, int64_t offset, const harness::Context& context) const {
+  check(x.rank() == 3 && x.dim(2) == spec.in_channels, "attention", "wants x [B, L, ",
+        spec.in_channels, "], got ", x.shape());
+  const int64_t B = x.dim(0), L = x.dim(1), C = plan.width;
+  Tensor h = input ? (*input)(x) : x;
+  if (plan.positions == Positions::learned) {
+    check(offset + L <= spec.length, "attention", "positions ", offset, " to ", offset + L - 1,
+          " reach past the learned table of ", spec.length,
+          "; restart the window, or train with model.pos = rope, sin or none");
+    h = h + slice(positions->value, 0, offset, L);
+  } else if (plan.positions == Positions::sin) {
+    std::vector<double> place(L);
+    for (int64_t i = 0; i < L; ++i) place[i] = static_cast<double>(offset + i);
+    // Embeddings are scaled up to the size of the sinusoids (Vaswani et al. 2017, section 3.4).
+    h = scale(h, std::sqrt(static_cast<double>(C))) + sinusoids(place, C, 1, 10000, h.dtype());
+  }
+  if (time) {
+    check(context.time.defined() && context.time.numel() == B, "attention",
+          "was built with a time input and needs one value for each of ", B, " sequences");
+    std::vector<double> t(B);
+    for (int64_t i = 0; i < B; ++i) t[i] = context.time.item(i);
+    const Tensor features = sinusoids(t, kTimeFeatures, 32, 64, h.dtype());
+    h = h + reshape(time->out(silu(time->in(features))), {B, 1, C});
+  }
+  if (context.training && plan.p_emb > 0)
+    h = nn::dropout(h, plan.p_emb, context.dropout.split("embedding"), true);
+  return h;
+}
+
+Tensor Backbone::finish(const Tensor& x) const {
+  const Tensor h = final_norm ? (*final_norm)(x) : x;
+  return output ? (*output)(h) : h;
+}
+
+Tensor Backbone::forward(const Tensor& x, const harness::Context& context) const {
+  Tensor h = embed(x, 0, context);
+  const int64_t B = h.dim(0), L = h.dim(1);
+  const AttentionOptions options{spec.causal};
+  for (std::size_t l = 0; l < blocks.size(); ++l) {
+    Tensor mask;
+    if (context.training && plan.p_attn > 0)
+      mask = context.dropout.split(l).split("probabilities")
+                 .dropout_mask({B, plan.heads, L, L}, plan.p_attn, h.dtype());
+    h = run(l, h, 0, context, [&](const Tensor& qkv) {
+      return attention_qkv(qkv, plan.heads, plan.kv_heads, options, mask);
+    });
+  }
+  return finish(h);
+}
+
+std::unique_ptr<harness::Stepper> Backbone::stepper(int64_t batch) const {
+  if (!spec.causal) return nullptr;
+  return std::make_unique<CachedStepper>(*this, batch);
+}
+
+namespace {
+const harness::RegisterBackbone registered({
+    "attention",
+    "transformer blocks: softmax attention and feed-forward layers on a residual stream",
+    [](const harness::BackboneSpec& spec, harness::Settings& settings, const Rng& rng) {
+      return harness::AnyBackbone(Backbone::make(spec, read_config(settings), rng));
+    },
+    ar_defaults,
+});
+}  // namespace
+
+}  // namespace kindred::transformer

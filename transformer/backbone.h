@@ -1,0 +1,116 @@
+// The attention backbone: a stack of transformer blocks on a residual stream (Vaswani et al. 2017),
+//   pre:  x + A(N x), x + F(N x), one final norm   (GPT-2)      A attention, F feed-forward,
+//   post: N(x + A x), N(x + F x)                   (GPT-1)      N normalisation.
+// Shapes: B batch, L length, C width, H query heads, Hk key/value heads, D head width.
+#pragma once
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "autodiff/ops/attention.h"
+#include "harness/backbone.h"
+#include "nn/linear.h"
+#include "transformer/config.h"
+
+namespace kindred::transformer {
+
+struct Block {
+  nn::Norm attention_norm;  ///< before the branch (pre) or after the sum (post)
+  nn::Linear qkv;           ///< [(H + 2 Hk) D, C]: query heads, key heads, value heads
+  nn::Linear out;           ///< [C, H D]
+  nn::Norm ffn_norm;
+  nn::Mlp ffn;
+
+  template <class Self, class V>
+  static void describe(Self& self, V& visit) {
+    visit("attention_norm", self.attention_norm);
+    visit("qkv", self.qkv);
+    visit("out", self.out);
+    visit("ffn_norm", self.ffn_norm);
+    visit("ffn", self.ffn);
+  }
+};
+
+/// Additive conditioning on the noise level: two layers on sinusoids of Context::time.
+struct TimeEmbedding {
+  nn::Linear in, out;  ///< [C, features], [C, C]
+
+  template <class Self, class V>
+  static void describe(Self& self, V& visit) {
+    visit("in", self.in);
+    visit("out", self.out);
+  }
+};
+
+struct Backbone {
+  harness::BackboneSpec spec;
+  Plan plan;
+  std::optional<nn::Linear> input;         ///< only if in_channels != width
+  std::optional<TimeEmbedding> time;       ///< only if spec.time
+  std::optional<nn::Parameter> positions;  ///< learned: [length, C]
+  std::vector<Block> blocks;
+  std::optional<nn::Norm> final_norm;  ///< pre only, and there always
+  std::optional<nn::Linear> output;    ///< only if out_channels != width
+
+  /// GPT-2's initialisation: normal(0, 0.02), the outputs of branches 0.02/sqrt(2 layers), biases 0.
+  static Backbone make(const harness::BackboneSpec& spec, const Config& config, const Rng& rng,
+                       DType dtype = DType::f32);
+
+  /// x [B, L, in_channels] -> [B, L, out_channels]. Learned positions throw for L > spec.length.
+  Tensor forward(const Tensor& x, const harness::Context& context) const;
+  /// Keys and values are kept, so a step costs O(position). nullptr unless spec.causal. Refers to
+  /// this backbone, which must outlive it.
+  std::unique_ptr<harness::Stepper> stepper(int64_t batch) const;
+
+  /// The stream before the first block: projected, positioned (the first token stands at `offset`),
+  /// conditioned, dropped out.
+  Tensor embed(const Tensor& x, int64_t offset, const harness::Context& context) const;
+  /// One block. `attend` maps qkv [B, L, (H + 2 Hk) D] (queries and keys already rotated) to
+  /// [B, L, H D].
+  template <class Attend>
+  Tensor run(std::size_t block, const Tensor& x, int64_t offset, const harness::Context& context,
+             Attend&& attend) const;
+  /// From the stream after the last block to the output.
+  Tensor finish(const Tensor& x) const;
+
+  template <class Self, class V>
+  static void describe(Self& self, V& visit) {
+    visit("input", self.input);
+    visit("time", self.time);
+    visit("positions", self.positions);
+    visit("blocks", self.blocks);
+    visit("final_norm", self.final_norm);
+    visit("output", self.output);
+  }
+
+ private:
+  Tensor rotate(const Tensor& qkv, int64_t offset) const;
+  Tensor drop(const Tensor& x, double p, const harness::Context& context, std::size_t block,
+              const char* site) const;
+};
+
+/// Fixed sinusoids [n, width]: row i holds sin(x_i f_k), then cos(x_i f_k), for width/2 frequencies
+/// f_k = highest * ratio^(-2k/width); an odd width ends with a zero. Positions (Vaswani et al. 2017):
+/// x = 0, 1, 2, ..., highest 1, ratio 10000. Constants, outside the graph.
+Tensor sinusoids(std::span<const double> x, int64_t width, double highest, double ratio,
+                 DType dtype);
+
+template <class Attend>
+Tensor Backbone::run(std::size_t block, const Tensor& x, int64_t offset,
+                     const harness::Context& context, Attend&& attend) const {
+  const Block& b = blocks[block];
+  const auto attention = [&](const Tensor& h) {
+    return drop(b.out(attend(rotate(b.qkv(h), offset))), plan.p_resid, context, block, "attention");
+  };
+  const auto feed_forward = [&](const Tensor& h) {
+    return drop(b.ffn(h), plan.p_resid, context, block, "ffn");
+  };
+  if (plan.norm_place == NormPlace::pre) {
+    const Tensor y = x + attention(b.attention_norm(x));
+    return y + feed_forward(b.ffn_norm(y));
+  }
+  const Tensor y = b.attention_norm(x + attention(x));
+  return b.ffn_norm(y + feed_forward(y));
+}
+
+}  // namespace kindred::transformer
