@@ -4,6 +4,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace kindred {
 
@@ -21,7 +22,7 @@ class Error : public std::runtime_error {
 
 /// Throws Error(fault, "[where] " + all further arguments streamed one after the other).
 template <class... Parts>
-[[noreturn]] void fail(Fault fault, const std::string& where, const Parts&... parts) {
+[[noreturn]] void fail(Fault fault, std::string_view where, const Parts&... parts) {
   std::ostringstream text;
   text << '[' << where << "] ";
   (text << ... << parts);
@@ -30,7 +31,7 @@ template <class... Parts>
 
 /// Usage error unless `condition` holds: wrong shapes, wrong options, wrong call order.
 template <class... Parts>
-void check(bool condition, const std::string& where, const Parts&... parts) {
+void check(bool condition, std::string_view where, const Parts&... parts) {
   if (!condition) [[unlikely]]
     fail(Fault::usage, where, parts...);
 }

@@ -7,72 +7,87 @@
 namespace kindred {
 
 namespace {
-/// x as a point of differentiation. Inside another derivative it stays connected to its history.
-Tensor leaf(const Tensor& x) {
-  return x.requires_grad() && grad_enabled() ? identity(x) : x.detach().set_requires_grad();
+/// x as a point of differentiation; inside another derivative it stays connected to its history.
+Tensor point(const Tensor& x, bool record) {
+  return record && x.requires_grad() ? identity(x) : x.detach().set_requires_grad();
+}
+Tensor zeros_like(const Tensor& x) { return Tensor::zeros(x.shape(), x.dtype()); }
+/// The value without a graph, where the caller records none.
+Tensor finish(const Tensor& y, bool record) { return record ? y : y.detach(); }
+
+void check_field(const Tensor& y, const Tensor& x) {
+  check(x.rank() >= 1 && y.shape() == x.shape(), "divergence", "the field maps ", x.shape(), " to ",
+        y.shape());
+}
+/// Sum over all but the first dimension: [B, ...] -> [B].
+Tensor row_sums(const Tensor& x) {
+  const int64_t rows = x.dim(0);
+  return sum(reshape(x, {rows, rows ? x.numel() / rows : 0}), -1);
 }
 }  // namespace
 
 std::pair<Tensor, Tensor> value_and_grad(const TensorFunction& f, const Tensor& x) {
-  const bool outer = grad_enabled() && x.requires_grad();
+  const bool record = grad_enabled();
   EnableGrad on;
-  const Tensor at = leaf(x);
+  const Tensor at = point(x, record);
   const Tensor y = f(at);
-  return {y, grad(y, at, {}, {.create_graph = outer, .retain_graph = true})};
+  if (!y.requires_grad()) return {y, zeros_like(x)};
+  return {finish(y, record), grad(y, at, {}, {.create_graph = record})};
 }
 
 Tensor hvp(const TensorFunction& f, const Tensor& x, const Tensor& v) {
-  const bool outer = grad_enabled() && (x.requires_grad() || v.requires_grad());
+  const bool record = grad_enabled();
   EnableGrad on;
-  const Tensor at = leaf(x);
-  const Tensor g = grad(f(at), at, {}, {.create_graph = true});
-  if (!g.requires_grad()) return Tensor::zeros(x.shape(), x.dtype());
-  return grad(g, at, v, {.create_graph = outer});
+  const Tensor at = point(x, record);
+  const Tensor y = f(at);
+  if (!y.requires_grad()) return zeros_like(x);
+  const Tensor g = grad(y, at, {}, {.create_graph = true});
+  return g.requires_grad() ? grad(g, at, v, {.create_graph = record}) : zeros_like(x);
 }
 
 Tensor jvp(const TensorFunction& f, const Tensor& x, const Tensor& v) {
-  const bool outer = grad_enabled() && (x.requires_grad() || v.requires_grad());
+  const bool record = grad_enabled();
   EnableGrad on;
-  const Tensor at = leaf(x);
+  const Tensor at = point(x, record);
   const Tensor y = f(at);
+  if (!y.requires_grad()) return zeros_like(y);
   // J^T w is linear in w: its derivative with respect to w along v is J v.
-  const Tensor w = Tensor::zeros(y.shape(), y.dtype()).set_requires_grad();
+  const Tensor w = zeros_like(y).set_requires_grad();
   const Tensor pulled = grad(y, at, w, {.create_graph = true});
-  if (!pulled.requires_grad()) return Tensor::zeros(y.shape(), y.dtype());
-  return grad(pulled, w, v, {.create_graph = outer});
+  return pulled.requires_grad() ? grad(pulled, w, v, {.create_graph = record}) : zeros_like(y);
 }
 
 std::pair<Tensor, Tensor> divergence_exact(const TensorFunction& f, const Tensor& x) {
-  const bool outer = grad_enabled();
+  const bool record = grad_enabled();
   EnableGrad on;
-  const Tensor at = leaf(x);
+  const Tensor at = point(x, record);
   const Tensor y = f(at);
-  check(y.shape() == x.shape(), "divergence", "the field maps ", x.shape(), " to ", y.shape());
-  const int64_t rows = x.dim(0), dims = x.numel() / rows;
-  Tensor total;
+  check_field(y, x);
+  const int64_t rows = x.dim(0), dims = rows ? x.numel() / rows : 0;
+  Tensor total = Tensor::zeros({rows}, x.dtype());
+  if (!y.requires_grad()) return {y, total};
   for (int64_t d = 0; d < dims; ++d) {
-    Tensor e = Tensor::zeros(x.shape(), x.dtype());
+    Tensor e = zeros_like(x);
     dispatch_float(x.dtype(), [&]<class T>(T) {
       for (int64_t b = 0; b < rows; ++b) e.mutable_data<T>()[b * dims + d] = 1;
     });
-    const Tensor row = grad(y, at, e, {.create_graph = outer, .retain_graph = true});
-    const Tensor diagonal = sum(reshape(mul(row, e), {rows, dims}), -1);
-    total = total.defined() ? add(total, diagonal) : diagonal;
+    const Tensor row = grad(y, at, e, {.create_graph = record, .retain_graph = true});
+    total = add(total, row_sums(mul(row, e)));
   }
-  return {y, total};
+  return {finish(y, record), total};
 }
 
 std::pair<Tensor, Tensor> divergence_hutchinson(const TensorFunction& f, const Tensor& x,
                                                 const Tensor& probe) {
-  const bool outer = grad_enabled();
+  const bool record = grad_enabled();
   EnableGrad on;
-  const Tensor at = leaf(x);
+  const Tensor at = point(x, record);
   const Tensor y = f(at);
-  check(y.shape() == x.shape() && probe.shape() == x.shape(), "divergence", "field ", y.shape(),
-        " and probe ", probe.shape(), " for x ", x.shape());
-  const Tensor pulled = grad(y, at, probe, {.create_graph = outer, .retain_graph = outer});
-  const int64_t rows = x.dim(0);
-  return {y, sum(reshape(mul(pulled, probe), {rows, x.numel() / rows}), -1)};
+  check_field(y, x);
+  check(probe.shape() == x.shape(), "divergence", "probe ", probe.shape(), " for x ", x.shape());
+  if (!y.requires_grad()) return {y, Tensor::zeros({x.dim(0)}, x.dtype())};
+  const Tensor pulled = grad(y, at, probe, {.create_graph = record});
+  return {finish(y, record), row_sums(mul(pulled, probe))};
 }
 
 }  // namespace kindred

@@ -12,7 +12,8 @@ namespace kindred {
 
 using TensorFunction = std::function<Tensor(const Tensor&)>;
 
-/// f(x) and d sum(f)/dx.
+/// f(x) and d sum(f)/dx. All functions of this header record their result for further derivatives,
+/// in x and in whatever else f depends on, unless a NoGrad is alive around them.
 std::pair<Tensor, Tensor> value_and_grad(const TensorFunction& f, const Tensor& x);
 /// Hessian of sum(f) at x times v; shapes of x.
 Tensor hvp(const TensorFunction& f, const Tensor& x, const Tensor& v);

@@ -79,6 +79,7 @@ std::vector<Node*> reachable(std::span<const Tensor> ys, std::span<const Tensor>
     if (node && node->visit != visit) {
       node->visit = visit;
       node->needed = false;
+      for (Tensor& c : node->cotangent) c = {};  // of a grad() that threw half-way
       found.push_back(node);
     }
   };
@@ -203,6 +204,8 @@ void node_vjp(Node& node, std::span<const bool> needs, bool create_graph, InputG
     NoGrad off;
     op.fused_vjp(args);
     const Call call{args.in, node.attrs};
+    for (int i = 0; i < node.input_count; ++i)
+      if (needs[i]) check_finite(op, call, dx[i]);
     count_flops(op.vjp_flops_ratio *
                 (op.flops ? op.flops(call) : static_cast<double>(node.output_spec[0].shape.numel())));
   }
@@ -219,6 +222,12 @@ std::vector<Tensor> run_grad(std::span<const Tensor> ys, std::span<const Tensor>
     check(x.requires_grad(), "grad", "an x (shape ", x.shape(), ") does not require a gradient");
 
   std::vector<Node*> nodes = reachable(ys, xs, visit, stop_at_xs);
+  // A released node hides what lies behind it: only an x that is not older is surely not there.
+  for (const Node* node : nodes)
+    for (const Tensor& x : xs)
+      check(!node->released || (x.node() && x.node()->id >= node->id), "grad",
+            "the graph behind op ", node->op->name, " (x of shape ", x.shape(),
+            ") was released by an earlier grad(); pass retain_graph there");
   std::vector<Ref<Node>> alive;  // inputs are let go on the way; the nodes themselves stay to the end
   alive.reserve(nodes.size());
   for (Node* node : nodes) {
@@ -226,44 +235,33 @@ std::vector<Tensor> run_grad(std::span<const Tensor> ys, std::span<const Tensor>
     alive.emplace_back(node);
   }
   std::vector<Tensor> result(xs.size());
-  auto slot = [&](const Tensor& t) -> Tensor* {  // where the gradient of an x is collected
-    for (std::size_t i = 0; i < xs.size(); ++i)
-      if (xs[i].same_as(t)) return &result[i];
-    return nullptr;
-  };
-  // With many leaves a linear search per node input would be quadratic: sort the x handles once.
-  struct Target {
-    const void* key;
-    int index;
-    std::size_t position;
-  };
-  std::vector<Target> targets;
+  // Where the gradient of an x is collected. The handles are sorted once: with many leaves a linear
+  // search per node input would be quadratic.
   auto key_of = [](const Tensor& t) -> const void* {
     return t.node() ? static_cast<const void*>(t.node()) : t.raw();
   };
-  for (std::size_t i = 0; i < xs.size(); ++i)
-    targets.push_back({key_of(xs[i]), xs[i].node() ? xs[i].output_index() : -1, i});
-  std::sort(targets.begin(), targets.end(), [](const Target& a, const Target& b) { return a.key < b.key; });
-  auto is_target = [&](const Tensor& t) {
-    if (!t.requires_grad()) return false;
-    const void* key = key_of(t);
-    auto it = std::lower_bound(targets.begin(), targets.end(), key,
-                               [](const Target& a, const void* k) { return a.key < k; });
-    for (; it != targets.end() && it->key == key; ++it)
-      if (xs[it->position].same_as(t)) return true;
-    return false;
+  std::vector<std::pair<const void*, std::size_t>> targets;
+  for (std::size_t i = 0; i < xs.size(); ++i) targets.emplace_back(key_of(xs[i]), i);
+  std::sort(targets.begin(), targets.end());
+  auto slot = [&](const Tensor& t) -> Tensor* {
+    if (!t.requires_grad()) return nullptr;
+    const std::pair<const void*, std::size_t> first{key_of(t), 0};
+    for (auto it = std::lower_bound(targets.begin(), targets.end(), first);
+         it != targets.end() && it->first == first.first; ++it)
+      if (xs[it->second].same_as(t)) return &result[it->second];
+    return nullptr;
   };
 
   for (Node* node : nodes) {
     for (int k = 0; k < node->input_count && !node->needed; ++k) {
       const Tensor& in = node->inputs[k];
       Node* from = in.node();
-      node->needed = (from && from->visit == visit && from->needed) || is_target(in);
+      node->needed = (from && from->visit == visit && from->needed) || slot(in);
     }
   }
 
   auto receive = [&](const Tensor& at, const Tensor& g) {
-    if (is_target(at)) accumulate(*slot(at), g);
+    if (Tensor* x = slot(at)) accumulate(*x, g);
     if (Node* node = at.node(); node && node->visit == visit && node->needed)
       accumulate(node->cotangent[at.output_index()], g);
   };
@@ -272,7 +270,7 @@ std::vector<Tensor> run_grad(std::span<const Tensor> ys, std::span<const Tensor>
     check(seed.shape() == ys[k].shape() && seed.dtype() == ys[k].dtype(), "grad", "seed of shape ",
           seed.shape(), ' ', name(seed.dtype()), " for an output of shape ", ys[k].shape(), ' ',
           name(ys[k].dtype()));
-    receive(ys[k], seed);
+    receive(ys[k], options.create_graph ? seed : seed.detach());
   }
 
   for (auto it = nodes.rbegin(); it != nodes.rend(); ++it) {
@@ -280,12 +278,11 @@ std::vector<Tensor> run_grad(std::span<const Tensor> ys, std::span<const Tensor>
     bool reached = false;
     for (int k = 0; k < node.output_count; ++k) reached |= node.cotangent[k].defined();
     if (node.needed && reached) {
-      check(!node.released, "grad", "the graph was released by an earlier grad(); pass retain_graph");
       bool needs[kMaxInputs + 1] = {};
       for (int k = 0; k < node.input_count; ++k) {
         const Tensor& in = node.inputs[k];
         Node* from = in.node();
-        needs[k] = (from && from->visit == visit && from->needed) || is_target(in);
+        needs[k] = (from && from->visit == visit && from->needed) || slot(in);
       }
       InputGradients dx;
       node_vjp(node, std::span<const bool>(needs, node.input_count), options.create_graph, dx);
@@ -298,14 +295,17 @@ std::vector<Tensor> run_grad(std::span<const Tensor> ys, std::span<const Tensor>
         }
     }
     for (int k = 0; k < node.output_count; ++k) node.cotangent[k] = {};
-    if (!keep) {
+    if (!keep && node.needed) {
       node.released = true;
       for (int k = 0; k < node.input_count; ++k) node.inputs[k] = {};
       for (auto& s : node.saved) s = {};
     }
   }
-  for (std::size_t i = 0; i < xs.size(); ++i)
-    if (!result[i].defined()) result[i] = Tensor::zeros(xs[i].shape(), xs[i].dtype());
+  for (std::size_t i = 0; i < xs.size(); ++i) {
+    if (result[i].defined()) continue;
+    const Tensor* first = slot(xs[i]);  // the same x given twice is collected once
+    result[i] = first->defined() ? *first : Tensor::zeros(xs[i].shape(), xs[i].dtype());
+  }
   return result;
 }
 

@@ -23,6 +23,9 @@ struct Node {
 
 Node* new_node();
 
+/// Throws Fault::numeric if FiniteChecks are on and `out` holds a NaN or an infinity.
+void check_finite(const Op& op, const Call& call, const Tensor& out);
+
 /// Cotangent of one input, added to what is there already.
 void accumulate(Tensor& sum, const Tensor& term);
 

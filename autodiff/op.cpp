@@ -17,20 +17,6 @@ std::vector<const Op*>& registry() {
 double g_flops = 0;
 int g_finite_checks = 0;
 
-void require_finite(const Op& op, const Call& call, const Tensor& out) {
-  if (!out.is_float()) return;
-  const int64_t n = out.numel();
-  const bool finite = dispatch_float(out.dtype(), [&]<class T>(T) {
-    const T* p = out.data<T>();
-    for (int64_t i = 0; i < n; ++i)
-      if (!std::isfinite(p[i])) return false;
-    return true;
-  });
-  if (finite) return;
-  std::string shapes;
-  for (const Tensor& t : call.in) shapes += (shapes.empty() ? "" : ", ") + t.shape().str();
-  fail(Fault::numeric, op.name, "produced a NaN or an infinity from inputs of shapes ", shapes);
-}
 Ref<Node> record_call(const Op& op, std::span<const Tensor> inputs, const Attrs& attrs, const Tensor& out) {
   Ref<Node> node(new_node());
   node->op = &op;
@@ -39,12 +25,46 @@ Ref<Node> record_call(const Op& op, std::span<const Tensor> inputs, const Attrs&
   node->output_count = 1;
   node->output_spec[0] = {out.shape(), out.dtype()};
   for (int i = 0; i < node->input_count; ++i) {
-    const bool keep = (op.reads >> i & 1) || !inputs[i].node();  // a leaf keeps its identity
+    // A leaf keeps its identity, which is its handle.
+    const bool leaf = inputs[i].requires_grad() && !inputs[i].node();
+    const bool keep = (op.reads >> i & 1) || leaf;
     node->inputs[i] = keep ? inputs[i] : inputs[i].without_data();
   }
   return node;
 }
 }  // namespace
+
+namespace {
+std::string shapes_of(std::span<const Tensor> inputs) {
+  std::string text;
+  for (const Tensor& t : inputs) text += (text.empty() ? "" : ", ") + t.shape().str();
+  return text;
+}
+/// The op's shape check; a message about a setting alone is completed by the shapes.
+void infer(const Op& op, const Call& call, Outputs& outputs) {
+  try {
+    op.infer(call, outputs);
+  } catch (const Error& e) {
+    const std::string text = e.what();
+    if (text.find('[', 1) != std::string::npos) throw;
+    throw Error(e.fault(), text + "; inputs " + shapes_of(call.in));
+  }
+}
+}  // namespace
+
+void check_finite(const Op& op, const Call& call, const Tensor& out) {
+  if (!g_finite_checks || !out.defined() || !out.is_float()) return;
+  const int64_t n = out.numel();
+  const bool finite = dispatch_float(out.dtype(), [&]<class T>(T) {
+    const T* p = out.data<T>();
+    for (int64_t i = 0; i < n; ++i)
+      if (!std::isfinite(p[i])) return false;
+    return true;
+  });
+  if (finite) return;
+  fail(Fault::numeric, op.name, "produced a NaN or an infinity from inputs of shapes ",
+       shapes_of(call.in));
+}
 
 RegisterOp::RegisterOp(const Op& op) {
   auto& ops = registry();
@@ -71,13 +91,13 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, const Attrs& attrs) {
 
   const Call call{inputs, attrs};
   Outputs outputs;
-  op.infer(call, outputs);
+  infer(op, call, outputs);
   std::array<Tensor, kMaxOutputs> out;
   for (int i = 0; i < outputs.count; ++i)
     out[i] = Tensor::empty(outputs.spec[i].shape, outputs.spec[i].dtype);
   op.forward(call, std::span(out.data(), outputs.count));
   g_flops += op.flops ? op.flops(call) : static_cast<double>(out[0].numel());
-  if (g_finite_checks) require_finite(op, call, out[0]);
+  check_finite(op, call, out[0]);
   if (!record || !out[0].is_float() || (!op.vjp && !op.fused_vjp)) return out[0];
 
   Ref<Node> node = record_call(op, inputs, attrs, out[0]);

@@ -56,11 +56,11 @@ uint64_t Rng::bits(uint64_t position) const {
   const auto b = block(position);
   return b[0] | static_cast<uint64_t>(b[1]) << 32;
 }
-double Rng::uniform(uint64_t position) const { return unit(bits(position)); }
+double Rng::uniform_at(uint64_t position) const { return unit(bits(position)); }
 uint64_t Rng::below(uint64_t n, uint64_t position) const {
   return static_cast<uint64_t>((static_cast<unsigned __int128>(bits(position)) * n) >> 64);
 }
-double Rng::normal(uint64_t position) const {
+double Rng::normal_at(uint64_t position) const {
   const auto b = block(position);
   const double u = unit(b[0] | static_cast<uint64_t>(b[1]) << 32);
   const double v = unit(b[2] | static_cast<uint64_t>(b[3]) << 32);

@@ -3,6 +3,7 @@
 // answer. Independent streams come from split(). Nothing is stored, so resuming needs no state.
 #pragma once
 #include <array>
+#include <concepts>
 #include <cstdint>
 #include <string_view>
 
@@ -22,10 +23,10 @@ class Rng {
   std::array<uint32_t, 4> block(uint64_t position) const;
   uint64_t bits(uint64_t position) const;
   /// Uniform on (0, 1), 53 bits.
-  double uniform(uint64_t position) const;
+  double uniform(std::integral auto position) const { return uniform_at(static_cast<uint64_t>(position)); }
   /// Uniform integer in [0, n), unbiased to 2^-64.
   uint64_t below(uint64_t n, uint64_t position) const;
-  double normal(uint64_t position) const;
+  double normal(std::integral auto position) const { return normal_at(static_cast<uint64_t>(position)); }
 
   /// Tensors whose element i depends on (key, i) only, whatever the thread count.
   Tensor uniform(const Shape& shape, DType dtype = DType::f32) const;
@@ -36,6 +37,8 @@ class Rng {
   Tensor dropout_mask(const Shape& shape, double p, DType dtype = DType::f32) const;
 
  private:
+  double uniform_at(uint64_t position) const;
+  double normal_at(uint64_t position) const;
   uint64_t key_;
 };
 

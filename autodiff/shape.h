@@ -60,7 +60,7 @@ class Shape {
  private:
   int index(int i) const {
     const int j = i < 0 ? i + rank_ : i;
-    check(j >= 0 && j < rank_, "shape", "dimension ", i, " of ", str());
+    check(j >= 0 && j < rank_, "shape", "dimension ", i, " of ", *this);
     return j;
   }
   std::array<int64_t, kMaxRank> dims_{};

@@ -182,7 +182,8 @@ std::string Alphabet::decode(std::span<const int32_t> numbers) const {
   return text;
 }
 
-Alphabet choose_alphabet(const std::string& option, std::string_view text, const std::string& origin) {
+Alphabet choose_alphabet(const std::string& option, std::string_view text,
+                         const std::string& origin) {
   if (option == "bytes") return Alphabet::bytes();
   if (option.starts_with("symbols:"))
     return Alphabet::of(given_symbols(std::string_view(option).substr(8)));

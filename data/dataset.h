@@ -29,7 +29,7 @@ class Dataset {
 struct DataOptions {
   std::string name = "fashion-mnist";
   std::string path;          ///< a file of the user's own (text, IDX or CSV), or where a source lies
-  std::string alphabet = "auto";  ///< text: bytes, ascii, utf8, chars (those that occur), auto
+  std::string alphabet = "auto";  ///< text: see choose_alphabet in data/alphabet.h
   int64_t size = 0;          ///< images: average blocks down to size x size (0: as they are)
   int64_t levels = 0;        ///< images: fewer grey levels, floor(x * levels / original); 0: all
   int64_t context = 64;      ///< text: window length T
@@ -41,7 +41,7 @@ struct DataOptions {
   static void describe(Self& self, V& visit) {
     visit("name", self.name, "data set: see `kindred data list`; or text, idx, csv with a path");
     visit("path", self.path, "file to read instead of the known source");
-    visit("alphabet", self.alphabet, "text symbols: auto, bytes, ascii, utf8, chars");
+    visit("alphabet", self.alphabet, "text symbols: auto, bytes, ascii, utf8, chars, symbols:LIST");
     visit("size", self.size, "average images down to size x size; 0 keeps them");
     visit("levels", self.levels, "reduce grey levels (or bins of quantised points); 0 keeps them");
     visit("context", self.context, "text window in symbols");

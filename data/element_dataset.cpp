@@ -20,8 +20,8 @@ class ElementDataset final : public Dataset {
   int64_t size(Split split) const override { return rows(split).count; }
 
   Batch elements(Split split, int64_t first, int64_t count) const override {
-    check(first >= 0 && count >= 0 && first + count <= size(split), "data", "elements [", first, ", ",
-          first + count, ") of ", size(split), " in ", name(split), " of ", spec_.name);
+    check(first >= 0 && count >= 0 && first + count <= size(split), "data", "elements [", first,
+          ", ", first + count, ") of ", size(split), " in ", name(split), " of ", spec_.name);
     return gather(split, count, [=](int64_t i) { return first + i; });
   }
 

@@ -1,5 +1,5 @@
-// Data sets of separate elements: images, quantised points, real points. Rows lie in memory, symbols
-// as bytes; a batch is a slice of an endless sequence of keyed permutations, one an epoch.
+// Data sets of separate elements: images, quantised points, real points. Rows lie in memory,
+// symbols as bytes; a batch is a slice of an endless sequence of keyed permutations, one an epoch.
 #pragma once
 #include <array>
 #include <memory>

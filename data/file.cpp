@@ -31,7 +31,8 @@ std::array<unsigned char, 32> digest(std::string_view bytes) {
 
 std::string read_file(const std::filesystem::path& path) {
   std::error_code error;
-  if (!std::filesystem::exists(path, error)) fail(Fault::data, kWhere, path.string(), ": no such file");
+  if (!std::filesystem::exists(path, error))
+    fail(Fault::data, kWhere, path.string(), ": no such file");
   if (!std::filesystem::is_regular_file(path, error))
     fail(Fault::data, kWhere, path.string(), ": not a regular file");
   std::ifstream in(path, std::ios::binary);
@@ -39,13 +40,15 @@ std::string read_file(const std::filesystem::path& path) {
   std::string bytes(std::filesystem::file_size(path), '\0');
   in.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   if (in.gcount() != static_cast<std::streamsize>(bytes.size()))
-    fail(Fault::data, kWhere, path.string(), ": read ", in.gcount(), " of ", bytes.size(), " bytes");
+    fail(Fault::data, kWhere, path.string(), ": read ", in.gcount(), " of ", bytes.size(),
+         " bytes");
   return bytes;
 }
 
 void write_file(const std::filesystem::path& path, std::string_view bytes) {
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (file < 0) fail(Fault::io, kWhere, path.string(), ": cannot be written: ", std::strerror(errno));
+  if (file < 0)
+    fail(Fault::io, kWhere, path.string(), ": cannot be written: ", std::strerror(errno));
   std::size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t n = ::write(file, bytes.data() + done, bytes.size() - done);

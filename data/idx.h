@@ -1,5 +1,6 @@
-// IDX, the format of the MNIST files: 0 0 type rank, then `rank` big-endian u32 dimensions, then the
-// elements, last dimension fastest. Only unsigned bytes (type 8) are used for images and labels.
+// IDX, the format of the MNIST files: 0 0 type rank, then `rank` big-endian u32 dimensions, then
+// the elements, last dimension fastest. Only unsigned bytes (type 8) are used for images and
+// labels.
 #pragma once
 #include <cstdint>
 #include <string>

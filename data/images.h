@@ -17,8 +17,8 @@ struct ImageSet {
   std::vector<int32_t> labels;  ///< count, or empty
 };
 
-/// Images of IDX bytes, with labels of IDX bytes or "" for none; both may be gzip-compressed. Throws
-/// Fault::data naming the origins, also when the two counts differ.
+/// Images of IDX bytes, with labels of IDX bytes or "" for none; both may be gzip-compressed.
+/// Throws Fault::data naming the origins, also when the two counts differ.
 ImageSet read_idx_images(std::string images, std::string labels, const std::string& images_origin,
                          const std::string& labels_origin);
 
@@ -35,8 +35,8 @@ std::vector<uint64_t> content_keys(std::span<const uint8_t> pixels, int64_t leng
 /// Rows of an image set by number.
 Rows select(const ImageSet& images, std::span<const int64_t> rows);
 
-/// The numbers of 0 .. keys.size() - 1 with key % modulus in [first, last), in order; at most `limit`
-/// of them unless limit is 0.
+/// The numbers of 0 .. keys.size() - 1 with key % modulus in [first, last), in order; at most
+/// `limit` of them unless limit is 0.
 std::vector<int64_t> rows_with_key(std::span<const uint64_t> keys, uint64_t modulus, uint64_t first,
                                    uint64_t last, int64_t limit);
 

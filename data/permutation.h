@@ -1,6 +1,6 @@
 // A keyed permutation of [0, n) that is computed, not stored: a Feistel network of Philox rounds on
-// the smallest even number of bits that holds n, with cycle walking (Black and Rogaway 2002). Element
-// `i` of an epoch is a pure function of (key, i), so a run resumes without a stored order.
+// the smallest even number of bits that holds n, with cycle walking (Black and Rogaway 2002).
+// Element `i` of an epoch is a pure function of (key, i), so a run resumes without a stored order.
 #pragma once
 #include <cstdint>
 

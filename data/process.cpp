@@ -30,7 +30,8 @@ class MemoryFile {
     std::string out(static_cast<std::size_t>(::lseek(fd_, 0, SEEK_END)), '\0');
     std::size_t done = 0;
     while (done < out.size()) {
-      const ssize_t n = ::pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(done));
+      const ssize_t n =
+          ::pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(done));
       if (n < 0 && errno == EINTR) continue;
       if (n <= 0) fail(Fault::io, "process", "cannot read back the output: ", std::strerror(errno));
       done += static_cast<std::size_t>(n);
@@ -65,7 +66,8 @@ ProcessResult run_program(const std::vector<std::string>& arguments,
   if (error != 0) return {127, "", std::strerror(error)};
   int status = 0;
   while (::waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) fail(Fault::io, "process", "lost ", arguments[0], ": ", std::strerror(errno));
+    if (errno != EINTR)
+      fail(Fault::io, "process", "lost ", arguments[0], ": ", std::strerror(errno));
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), output.text(),
           errors.text()};
 }

@@ -11,14 +11,18 @@ namespace kindred::data {
 
 namespace {
 namespace po = boost::program_options;
-constexpr const char* kRoles[] = {"data", "train-images", "train-labels", "test-images", "test-labels"};
+constexpr const char* kRoles[] = {"data", "train-images", "train-labels", "test-images",
+                                  "test-labels"};
 }  // namespace
 
 const char* name(Source source) {
   switch (source) {
-    case Source::apt: return "apt";
-    case Source::npm: return "npm";
-    case Source::user: return "user";
+    case Source::apt:
+      return "apt";
+    case Source::npm:
+      return "npm";
+    case Source::user:
+      return "user";
   }
   return "?";
 }
@@ -70,7 +74,8 @@ Recipe parse_recipe(const std::string& text, const std::string& origin) {
     if (!ok) fail(Fault::data, "recipe", origin, ": ", what...);
   };
   need(!r.name.empty(), "name is missing");
-  need(modality == "image" || modality == "text", "modality \"", modality, "\"; known: image, text");
+  need(modality == "image" || modality == "text", "modality \"", modality,
+       "\"; known: image, text");
   r.modality = modality == "image" ? Modality::image : Modality::text;
   need(r.format == "idx" || r.format == "csv" || r.format == "text", "format \"", r.format,
        "\"; known: idx, csv, text");
@@ -81,8 +86,8 @@ Recipe parse_recipe(const std::string& text, const std::string& origin) {
   need(source == "apt" || source == "npm" || source == "user", "source \"", source,
        "\"; known: apt, npm, user");
   r.source = source == "apt" ? Source::apt : source == "npm" ? Source::npm : Source::user;
-  need(r.source == Source::user ? !r.where.empty() : !r.package.empty(), "source ", source, " needs ",
-       r.source == Source::user ? "where" : "package");
+  need(r.source == Source::user ? !r.where.empty() : !r.package.empty(), "source ", source,
+       " needs ", r.source == Source::user ? "where" : "package");
   need(r.format != "csv" || (r.height > 0 && r.width > 0 && r.levels > 1 && r.levels <= 256),
        "images in a CSV file need height, width and levels (2 to 256)");
   for (Member& m : members) {

@@ -32,8 +32,8 @@ struct Recipe {
   std::string format;     ///< idx, csv or text
   std::string transform;  ///< text: drop-references, or empty
   Source source = Source::apt;
-  std::string package;    ///< package names separated by spaces; npm: name@version
-  std::string where;      ///< source = user: where people find the file
+  std::string package;  ///< package names separated by spaces; npm: name@version
+  std::string where;    ///< source = user: where people find the file
   int64_t levels = 0, height = 0, width = 0;  ///< of images in a CSV file
   std::vector<Member> members;
   /// Of the only member, or of the list of all ("role sha256" lines).

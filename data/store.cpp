@@ -55,8 +55,8 @@ SourceFile run_command(const Recipe& recipe, const Member& member, const fs::pat
   arguments[0] = (fs::absolute(root) / arguments[0]).string();
   const auto result = run_program(arguments, root / member.directory);
   if (result.status != 0)
-    fail(Fault::data, kWhere, recipe.name, ": ", arguments[0], " failed with status ", result.status,
-         ": ", tail(result.errors));
+    fail(Fault::data, kWhere, recipe.name, ": ", arguments[0], " failed with status ",
+         result.status, ": ", tail(result.errors));
   return {member.role, arguments[0], sha256(result.output), result.output};
 }
 
@@ -73,12 +73,14 @@ class WorkFolder {
   explicit WorkFolder(const fs::path& cache, const std::string& name) {
     std::error_code error;
     fs::create_directories(cache, error);
-    if (error) fail(Fault::io, kWhere, "cannot make the cache ", cache.string(), ": ", error.message());
+    if (error)
+      fail(Fault::io, kWhere, "cannot make the cache ", cache.string(), ": ", error.message());
     const std::string prefix = "." + name + ".tmp.";
     for (const auto& entry : fs::directory_iterator(cache, error)) {
       const std::string file = entry.path().filename().string();
       if (!file.starts_with(prefix)) continue;
-      const pid_t owner = static_cast<pid_t>(std::strtol(file.c_str() + prefix.size(), nullptr, 10));
+      const pid_t owner =
+          static_cast<pid_t>(std::strtol(file.c_str() + prefix.size(), nullptr, 10));
       if (owner > 0 && ::kill(owner, 0) != 0 && errno == ESRCH) {
         std::error_code ignored;
         fs::remove_all(entry.path(), ignored);
@@ -86,7 +88,8 @@ class WorkFolder {
     }
     path_ = cache / (prefix + std::to_string(::getpid()));
     fs::remove_all(path_, error);
-    if (!fs::create_directories(path_ / "ready", error) || !fs::create_directories(path_ / "work", error))
+    if (!fs::create_directories(path_ / "ready", error) ||
+        !fs::create_directories(path_ / "work", error))
       fail(Fault::io, kWhere, "cannot write into ", cache.string(), ": ", error.message());
   }
   WorkFolder(const WorkFolder&) = delete;
@@ -130,18 +133,21 @@ void unpack(const fs::path& work, const std::string& extension, std::size_t coun
             const std::function<std::vector<std::string>(const std::string&)>& command) {
   std::vector<std::string> archives;
   for (const auto& entry : fs::directory_iterator(work))
-    if (entry.path().extension() == extension) archives.push_back(fs::absolute(entry.path()).string());
+    if (entry.path().extension() == extension)
+      archives.push_back(fs::absolute(entry.path()).string());
   if (archives.size() < count)
-    fail(Fault::data, kWhere, "the package tool left ", archives.size(), " of ", count, ' ', extension,
-         " files");
-  for (const auto& archive : archives) run_tool(command(archive), work, "the archive may be damaged");
+    fail(Fault::data, kWhere, "the package tool left ", archives.size(), " of ", count, ' ',
+         extension, " files");
+  for (const auto& archive : archives)
+    run_tool(command(archive), work, "the archive may be damaged");
 }
 
 /// Fetches and unpacks the packages of a recipe under `work`.
 void fetch(const Recipe& recipe, const fs::path& work) {
   const auto packages = words(recipe.package);
-  const std::string by_hand = "the network or the package lists may be missing; if you can, install " +
-                              recipe.package + " in the usual way";
+  const std::string by_hand =
+      "the network or the package lists may be missing; if you can, install " + recipe.package +
+      " in the usual way";
   if (recipe.source == Source::apt) {
     std::vector<std::string> command{"apt-get", "download"};
     command.insert(command.end(), packages.begin(), packages.end());
@@ -150,7 +156,8 @@ void fetch(const Recipe& recipe, const fs::path& work) {
       return std::vector<std::string>{"dpkg-deb", "-x", archive, "."};
     });
   } else {
-    for (const auto& package : packages) run_tool({"npm", "pack", "--silent", package}, work, by_hand);
+    for (const auto& package : packages)
+      run_tool({"npm", "pack", "--silent", package}, work, by_hand);
     unpack(work, ".tgz", packages.size(), [](const std::string& archive) {
       return std::vector<std::string>{"tar", "-xzf", archive, "--no-same-owner"};
     });
@@ -190,7 +197,8 @@ std::vector<SourceFile> Store::load(const Recipe& recipe, const std::string& pat
       places.push_back(is_folder ? fs::path(path) / member.file_name() : fs::path(path));
     } else {
       places.push_back(folder(recipe) / member.file_name());
-      if (recipe.source == Source::apt && member.command.empty()) places.push_back(root_ / member.path);
+      if (recipe.source == Source::apt && member.command.empty())
+        places.push_back(root_ / member.path);
     }
     std::optional<SourceFile> found, wrong;
     for (const fs::path& place : places) {
@@ -200,8 +208,12 @@ std::vector<SourceFile> Store::load(const Recipe& recipe, const std::string& pat
     }
     if (!found && path.empty() && !member.command.empty() &&
         fs::exists(root_ / words(member.command)[0], error)) {
-      SourceFile file = run_command(recipe, member, root_);
-      (file.sha256 == member.sha256 ? found : wrong) = std::move(file);
+      try {
+        SourceFile file = run_command(recipe, member, root_);
+        (file.sha256 == member.sha256 ? found : wrong) = std::move(file);
+      } catch (const Error&) {
+        // Half of the packages is installed: as good as missing.
+      }
     }
     if (found) {
       files.push_back(std::move(*found));
@@ -220,17 +232,14 @@ std::vector<SourceFile> Store::get(const Recipe& recipe, const std::string& path
   const auto tell = [&](const std::string& text) {
     if (say) say(text);
   };
-  std::string missing;
-  try {
-    return load(recipe);
-  } catch (const Error& e) {
-    missing = e.what();
-  }
   const bool by_hand = !path.empty();
-  if (!by_hand && (offline || recipe.source == Source::user))
-    fail(Fault::data, kWhere, recipe.name, " is not on this machine and ",
-         offline ? std::string("nothing is fetched with --offline")
-                 : "kindred does not download it; " + remedy(recipe));
+  if (!by_hand) {
+    try {
+      return load(recipe);
+    } catch (const Error&) {
+      if (offline || recipe.source == Source::user) throw;  // says what is wrong and what to do
+    }
+  }
   const WorkFolder folders(cache_, recipe.name);
   if (!by_hand) {
     tell("fetching " + recipe.package + " (" + name(recipe.source) + ")");
@@ -244,7 +253,8 @@ std::vector<SourceFile> Store::get(const Recipe& recipe, const std::string& path
                             : member.command.empty() ? read_source(member, unpacked)
                                                      : run_command(recipe, member, folders.work());
     if (file.sha256 != member.sha256)
-      wrong_hash(recipe, member, by_hand ? file.origin : "the file in " + recipe.package, file.sha256);
+      wrong_hash(recipe, member, by_hand ? file.origin : "the file in " + recipe.package,
+                 file.sha256);
     write_file(folders.ready() / member.file_name(), file.bytes);
   }
   folders.publish(folder(recipe));

@@ -38,9 +38,11 @@ class Store {
   std::vector<SourceFile> load(const Recipe& recipe, const std::string& path = "") const;
 
   /// Makes sure that load() works: does nothing if it does, else fetches the package (or copies the
-  /// file at `path`) into the cache. Every file is verified before the folder appears under its name
-  /// by rename; a failure leaves nothing behind. `say` is told what happens. Returns the files.
-  std::vector<SourceFile> get(const Recipe& recipe, const std::string& path = "", bool offline = false,
+  /// file at `path`) into the cache. Every file is verified before the folder appears under its
+  /// name by rename; a failure leaves nothing behind. `say` is told what happens. Returns the
+  /// files.
+  std::vector<SourceFile> get(const Recipe& recipe, const std::string& path = "",
+                              bool offline = false,
                               const std::function<void(const std::string&)>& say = {}) const;
 
  private:

@@ -46,10 +46,13 @@ class TextDataset final : public Dataset {
 std::shared_ptr<const Dataset> make_text_dataset(DataSpec spec, const Alphabet& alphabet,
                                                  std::vector<int32_t> symbols,
                                                  const DataOptions& options) {
-  check(options.context > 0, "data", "context = ", options.context, "; a window has at least 1 symbol");
+  check(options.context > 0, "data", "context = ", options.context,
+        "; a window has at least 1 symbol");
   const auto n = static_cast<int64_t>(symbols.size());
   const auto cut = static_cast<int64_t>(0.9 * static_cast<double>(n));
-  const auto limited = [](int64_t count, int64_t limit) { return limit ? std::min(count, limit) : count; };
+  const auto limited = [](int64_t count, int64_t limit) {
+    return limit ? std::min(count, limit) : count;
+  };
   const int64_t train = limited(cut, options.train_limit);
   const int64_t held_out = limited(n - cut, options.test_limit);
   if (train < options.context + 1 || held_out < 2)
@@ -63,9 +66,8 @@ std::shared_ptr<const Dataset> make_text_dataset(DataSpec spec, const Alphabet& 
   spec.train_size = train;
   spec.validation_size = spec.test_size = held_out;
   const auto begin = symbols.begin();
-  return std::make_shared<TextDataset>(
-      std::move(spec), std::vector<int32_t>(begin, begin + train),
-      std::vector<int32_t>(begin + cut, begin + cut + held_out));
+  return std::make_shared<TextDataset>(std::move(spec), std::vector<int32_t>(begin, begin + train),
+                                       std::vector<int32_t>(begin + cut, begin + cut + held_out));
 }
 
 std::string without_references(std::string_view text) {

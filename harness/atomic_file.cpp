@@ -70,7 +70,8 @@ struct Cleanup {
 void sync_directory(const std::string& directory) {
   Descriptor d(directory, O_RDONLY | O_DIRECTORY);
   // Some file systems (FUSE, network) refuse to sync a directory; the rename itself stands.
-  if (::fsync(d.get()) != 0 && errno != EINVAL && errno != ENOTSUP) fail_io("sync", directory, errno);
+  if (::fsync(d.get()) != 0 && errno != EINVAL && errno != ENOTSUP)
+    fail_io("sync", directory, errno);
 }
 
 void write_all(int fd, std::string_view bytes, const std::string& path) {

@@ -7,8 +7,8 @@
 
 namespace kindred::harness {
 
-/// Replaces `path` by `bytes`. On any failure throws Fault::io with the system's reason, after removing the
-/// temporary file; what stood at `path` is untouched.
+/// Replaces `path` by `bytes`. On any failure throws Fault::io with the system's reason, after
+/// removing the temporary file; what stood at `path` is untouched.
 void atomic_write(const std::string& path, std::string_view bytes);
 
 /// Points the symbolic link `link` at `target` (relative to the link's directory) in one step.

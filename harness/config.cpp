@@ -74,7 +74,8 @@ bool parse_number(const std::string& text, T& value) {
 
 template <class Value>
 [[noreturn]] void wrong_type(const std::string& key, const Value& value, const char* expected) {
-  fail(Fault::usage, "config", key, " = ", quoted(value.text), " (", value.origin, "): expected ", expected);
+  fail(Fault::usage, "config", key, " = ", quoted(value.text), " (", value.origin, "): expected ",
+       expected);
 }
 
 std::string last_part(const std::string& key) { return key.substr(key.rfind('.') + 1); }
@@ -87,7 +88,8 @@ std::size_t distance(const std::string& a, const std::string& b) {
   for (std::size_t j = 0; j <= m; ++j) d[0][j] = j;
   for (std::size_t i = 1; i <= n; ++i) {
     for (std::size_t j = 1; j <= m; ++j) {
-      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1])});
+      d[i][j] =
+          std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] != b[j - 1])});
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
         d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
@@ -134,8 +136,9 @@ Settings Settings::from_text(const std::string& text, const std::string& origin)
     const auto parsed = po::parse_config_file(in, po::options_description(), true);
     for (const auto& option : parsed.options) {
       const auto line = lines.of_key.find(option.string_key);
-      settings.set(option.string_key, option.value.empty() ? "" : option.value.front(),
-                   line == lines.of_key.end() ? origin : origin + ":" + std::to_string(line->second));
+      settings.set(
+          option.string_key, option.value.empty() ? "" : option.value.front(),
+          line == lines.of_key.end() ? origin : origin + ":" + std::to_string(line->second));
     }
   } catch (const po::error& e) {
     fail(Fault::usage, "config", origin, ": ", e.what());
@@ -146,8 +149,8 @@ Settings Settings::from_text(const std::string& text, const std::string& origin)
 void Settings::set(const std::string& key, const std::string& value, const std::string& origin) {
   const std::string name = trimmed(key);
   check(!name.empty(), "config", "empty key (", origin, ")");
-  check(name.find_first_of("=[]# \t\n") == std::string::npos, "config", "key ", quoted(name), " (", origin,
-        ") holds a character that no key has");
+  check(name.find_first_of("=[]# \t\n") == std::string::npos, "config", "key ", quoted(name), " (",
+        origin, ") holds a character that no key has");
   const std::string text = trimmed(value);
   check(text.find_first_of("#\r\n") == std::string::npos, "config", name, " (", origin,
         "): a value cannot hold '#' or a line break, because the saved INI file could not");
@@ -172,7 +175,8 @@ Settings Settings::section(const std::string& name) const {
   Settings part;
   const std::string prefix = name + ".";
   for (const auto& [key, value] : values_)
-    if (key.starts_with(prefix) && key.size() > prefix.size()) part.values_[key.substr(prefix.size())] = value;
+    if (key.starts_with(prefix) && key.size() > prefix.size())
+      part.values_[key.substr(prefix.size())] = value;
   return part;
 }
 
@@ -200,13 +204,15 @@ void Settings::read_field(const std::string& key, int64_t& field, const std::str
 
 void Settings::read_field(const std::string& key, uint64_t& field, const std::string& help) {
   if (const Value* value = lookup(key, std::to_string(field), help))
-    if (!parse_number(value->text, field)) wrong_type(key, *value, "an integer that is not negative");
+    if (!parse_number(value->text, field))
+      wrong_type(key, *value, "an integer that is not negative");
   effective_[key] = std::to_string(field);
 }
 
 void Settings::read_field(const std::string& key, double& field, const std::string& help) {
   if (const Value* value = lookup(key, to_text(field), help))
-    if (!parse_number(value->text, field) || std::isnan(field)) wrong_type(key, *value, "a real number");
+    if (!parse_number(value->text, field) || std::isnan(field))
+      wrong_type(key, *value, "a real number");
   effective_[key] = to_text(field);
 }
 
@@ -242,15 +248,17 @@ void Settings::finish() const {
   }
 }
 
-std::string Settings::resolved() const {
-  std::vector<std::string> order;  // sections in the order of their first key; keys without one first
+namespace {
+/// INI text of keys in a given order: sections in the order of their first key, keys without one
+/// first.
+std::string ini_text(const std::vector<std::pair<std::string, std::string>>& values) {
+  std::vector<std::string> order;
   std::map<std::string, std::string> text;
-  for (const auto& option : known_) {
-    const auto dot = option.key.find('.');
-    const std::string name = dot == std::string::npos ? "" : option.key.substr(0, dot);
+  for (const auto& [key, value] : values) {
+    const auto dot = key.find('.');
+    const std::string name = dot == std::string::npos ? "" : key.substr(0, dot);
     if (!text.contains(name)) order.insert(name.empty() ? order.begin() : order.end(), name);
-    text[name] += option.key.substr(dot == std::string::npos ? 0 : dot + 1) + " = " +
-                  effective_.at(option.key) + "\n";
+    text[name] += key.substr(dot == std::string::npos ? 0 : dot + 1) + " = " + value + "\n";
   }
   std::string out;
   for (const auto& name : order) {
@@ -258,6 +266,27 @@ std::string Settings::resolved() const {
     if (!name.empty()) out += "[" + name + "]\n";
     out += text[name];
   }
+  return out;
+}
+}  // namespace
+
+std::string Settings::resolved() const {
+  std::vector<std::pair<std::string, std::string>> values;
+  for (const auto& option : known_) values.emplace_back(option.key, effective_.at(option.key));
+  return ini_text(values);
+}
+
+std::string Settings::text() const {
+  std::vector<std::pair<std::string, std::string>> values;
+  for (const auto& [key, value] : values_) values.emplace_back(key, value.text);
+  return ini_text(values);
+}
+
+Settings Settings::without(const std::vector<std::string>& sections) const {
+  Settings out = *this;
+  for (const std::string& name : sections)
+    std::erase_if(out.values_,
+                  [&](const auto& entry) { return entry.first.rfind(name + ".", 0) == 0; });
   return out;
 }
 

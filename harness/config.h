@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "autodiff/describe.h"
 #include "autodiff/check.h"
+#include "autodiff/describe.h"
 
 namespace kindred::harness {
 
@@ -36,11 +36,16 @@ class Settings {
   /// All keys of a section moved to the root: section("transformer") gives "model.width", ...
   Settings section(const std::string& name) const;
   void erase_section(const std::string& name);
+  /// All values but those of these sections.
+  Settings without(const std::vector<std::string>& sections) const;
+  /// What was set, as INI text (resolved() adds the defaults).
+  std::string text() const;
   /// Values of `over` win.
   void merge(const Settings& over);
 
   /// Reads every field of a described struct from "section.field"; remembers the fields and their
-  /// values as known keys. A value of the wrong type is a usage error naming the key and its origin.
+  /// values as known keys. A value of the wrong type is a usage error naming the key and its
+  /// origin.
   template <Described Config>
   void read(const std::string& section, Config& config) {
     Reader reader{*this, section};
@@ -70,7 +75,8 @@ class Settings {
   void read_field(const std::string& key, double& field, const std::string& help);
   void read_field(const std::string& key, bool& field, const std::string& help);
   void read_field(const std::string& key, std::string& field, const std::string& help);
-  const Value* lookup(const std::string& key, const std::string& shown_default, const std::string& help);
+  const Value* lookup(const std::string& key, const std::string& shown_default,
+                      const std::string& help);
 
   std::map<std::string, Value> values_;
   std::map<std::string, std::string> effective_;  ///< value in effect of every key read

@@ -96,14 +96,14 @@ int32_t inverse_cdf(std::span<const double> p, double u) {
 
 Tensor decode(const Tensor& logits, const DecodeOptions& options, const Rng& rng,
               int64_t first_sample, int64_t position) {
-  check(logits.rank() == 2 && logits.dtype() == DType::f32, "decode", "wants logits f32 [B, V], got ",
-        name(logits.dtype()), " ", logits.shape());
+  check(logits.rank() == 2 && logits.dtype() == DType::f32, "decode",
+        "wants logits f32 [B, V], got ", name(logits.dtype()), " ", logits.shape());
   const int64_t B = logits.dim(0), V = logits.dim(1);
   Tensor symbols = Tensor::empty({B}, DType::i32);
   for (int64_t b = 0; b < B; ++b) {
     const auto row = logits.span<float>().subspan(b * V, V);
-    const double u = rng.split(static_cast<uint64_t>(first_sample + b))
-                         .uniform(static_cast<uint64_t>(position));
+    const double u =
+        rng.split(static_cast<uint64_t>(first_sample + b)).uniform(static_cast<uint64_t>(position));
     symbols.mutable_data<int32_t>()[b] = inverse_cdf(filtered_probabilities(row, options), u);
   }
   return symbols;

@@ -28,8 +28,9 @@ struct Scalar {
   hid_t id;
 };
 std::vector<Scalar> scalars() {
-  return {{"f32", H5T_IEEE_F32LE}, {"f64", H5T_IEEE_F64LE}, {"i32", H5T_STD_I32LE}, {"i64", H5T_STD_I64LE},
-          {"u32", H5T_STD_U32LE},  {"u64", H5T_STD_U64LE},  {"u8", H5T_STD_U8LE}};
+  return {{"f32", H5T_IEEE_F32LE}, {"f64", H5T_IEEE_F64LE}, {"i32", H5T_STD_I32LE},
+          {"i64", H5T_STD_I64LE},  {"u32", H5T_STD_U32LE},  {"u64", H5T_STD_U64LE},
+          {"u8", H5T_STD_U8LE}};
 }
 
 /// Recursive descent over a tag; `at` moves behind what was read.
@@ -143,8 +144,10 @@ std::string hdf5_tag(hid_t type) {
   switch (H5Tget_class(type)) {
     case H5T_STRING:
       return H5Tis_variable_str(type) > 0 ? "" : "str" + std::to_string(H5Tget_size(type));
-    case H5T_ARRAY: return array_tag(type);
-    case H5T_COMPOUND: return compound_tag(type);
+    case H5T_ARRAY:
+      return array_tag(type);
+    case H5T_COMPOUND:
+      return compound_tag(type);
     default:
       for (const auto& scalar : scalars())
         if (H5Tequal(type, scalar.id) > 0) return scalar.tag;

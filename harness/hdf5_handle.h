@@ -1,5 +1,5 @@
-// Shared by the HDF5 writer and reader: handles that close themselves, errors with the library's own
-// reason, and data types written as short tags ("f32", "str12", "{key:u64,sha256:u8[32]}").
+// Shared by the HDF5 writer and reader: handles that close themselves, errors with the library's
+// own reason, and data types written as short tags ("f32", "str12", "{key:u64,sha256:u8[32]}").
 #pragma once
 #include <hdf5.h>
 
@@ -32,8 +32,8 @@ void quiet_hdf5();
 /// Innermost reason of the last failure, e.g. "unable to read superblock".
 std::string hdf5_reason();
 
-/// The HDF5 type of a tag and back. hdf5_type throws a usage error, hdf5_tag gives "" for a type that
-/// has no tag (references, variable length, big-endian).
+/// The HDF5 type of a tag and back. hdf5_type throws a usage error, hdf5_tag gives "" for a type
+/// that has no tag (references, variable length, big-endian).
 Hdf5Handle hdf5_type(const std::string& tag);
 std::string hdf5_tag(hid_t type);
 

@@ -3,9 +3,9 @@
 // content gives the same bytes. Format bounds v110: metadata carries checksums.
 //
 // Every data set and attribute has a digest: SHA-256 over (path, 0, dtype tag, 0, rank, dimensions
-// as u64, little-endian bytes in C order). They are listed in /digests, whose own digest is the root
-// attribute root_digest: independent of chunks and filters, so h5repack keeps it. A trailer behind
-// the HDF5 data ("kindred-sha256:1", u64 size, SHA-256 of all before) also catches damage to
+// as u64, little-endian bytes in C order). They are listed in /digests, whose own digest is the
+// root attribute root_digest: independent of chunks and filters, so h5repack keeps it. A trailer
+// behind the HDF5 data ("kindred-sha256:1", u64 size, SHA-256 of all before) also catches damage to
 // unused bytes; a file that lost it in h5repack is still read by its digests.
 #pragma once
 #include <cstdint>
@@ -62,7 +62,8 @@ class Hdf5Writer {
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;
   void group(const std::string& path);
   /// The bytes may be given apart from the value (a tensor's own buffer), to save a copy.
-  void dataset(const std::string& path, const Hdf5Value& value, Hdf5Storage storage = Hdf5Storage::plain);
+  void dataset(const std::string& path, const Hdf5Value& value,
+               Hdf5Storage storage = Hdf5Storage::plain);
   void dataset(const std::string& path, const Tensor& tensor);
   /// Attribute of an existing object ("/" for the root).
   void attribute(const std::string& object, const std::string& name, const Hdf5Value& value);
@@ -109,7 +110,7 @@ class Hdf5Reader {
 };
 
 /// The digest of one object (see above).
-Digest object_digest(const std::string& path, std::string_view dtype, const std::vector<uint64_t>& shape,
-                     std::string_view bytes);
+Digest object_digest(const std::string& path, std::string_view dtype,
+                     const std::vector<uint64_t>& shape, std::string_view bytes);
 
 }  // namespace kindred::harness

@@ -1,6 +1,6 @@
 // Hdf5Reader: opens an image where it lies in memory and hands out only what its digests vouch for.
-#include <hdf5_hl.h>
-
+#include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "harness/hdf5_handle.h"
@@ -24,10 +24,42 @@ std::string::size_type bytes_needed(hid_t type, const std::vector<uint64_t>& sha
   for (uint64_t d : shape) bytes *= d;
   return bytes;
 }
+/// Lets the core driver work on the bytes where they lie: it never copies, moves or frees them.
+/// (H5LTopen_file_image can do the same, but leaks its bookkeeping at every call.)
+H5FD_file_image_callbacks_t borrow(std::string_view& image) {
+  H5FD_file_image_callbacks_t calls{};
+  calls.image_malloc = [](size_t size, H5FD_file_image_op_t, void* v) -> void* {
+    const auto& bytes = *static_cast<std::string_view*>(v);
+    return size == bytes.size() ? const_cast<char*>(bytes.data()) : nullptr;
+  };
+  calls.image_memcpy = [](void* to, const void* from, size_t, H5FD_file_image_op_t, void*) {
+    return to == from ? to : nullptr;
+  };
+  calls.image_realloc = [](void*, size_t, H5FD_file_image_op_t, void*) -> void* { return nullptr; };
+  calls.image_free = [](void*, H5FD_file_image_op_t, void*) -> herr_t { return 0; };
+  calls.udata_copy = [](void* v) { return v; };
+  calls.udata_free = [](void*) -> herr_t { return 0; };
+  calls.udata = &image;
+  return calls;
+}
+
+Hdf5Handle open_image(std::string_view& image) {
+  static std::atomic<uint64_t> count{0};
+  const Hdf5Handle access(H5Pcreate(H5P_FILE_ACCESS));
+  auto calls = borrow(image);
+  if (H5Pset_fapl_core(access, 64 << 10, false) < 0 ||
+      H5Pset_file_image_callbacks(access, &calls) < 0 ||
+      H5Pset_file_image(access, const_cast<char*>(image.data()), image.size()) < 0)
+    return Hdf5Handle();
+  // A name that no other open image has; there is no such file.
+  const std::string name = "/kindred-borrowed-" + std::to_string(count++);
+  return Hdf5Handle(H5Fopen(name.c_str(), H5F_ACC_RDONLY, access));
+}
 }  // namespace
 
 struct Hdf5Reader::State {
   std::string origin;
+  std::string_view image;  // outlives the file
   Hdf5Handle file;
   std::map<std::string, Digest> digests;
   Digest root{};
@@ -40,7 +72,8 @@ struct Hdf5Reader::State {
   /// The HDF5 part of the file, after the trailer, if there is one, has been checked.
   std::string_view checked(std::string_view bytes) const {
     if (bytes.size() < 48 + kTrailer) refuse("too short for a snapshot (", bytes.size(), " bytes)");
-    if (std::memcmp(bytes.data(), "\x89HDF\r\n\x1a\n", 8) != 0) refuse("not an HDF5 file, or its first bytes are damaged");
+    if (std::memcmp(bytes.data(), "\x89HDF\r\n\x1a\n", 8) != 0)
+      refuse("not an HDF5 file, or its first bytes are damaged");
     uint64_t end = 0;
     std::memcpy(&end, bytes.data() + 28, 8);
     if (end == bytes.size()) return bytes;  // rewritten by h5repack
@@ -71,7 +104,8 @@ struct Hdf5Reader::State {
   }
 
   Hdf5Value read_attribute(const std::string& object, const std::string& name) const {
-    const Hdf5Handle attribute(H5Aopen_by_name(file, object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT));
+    const Hdf5Handle attribute(
+        H5Aopen_by_name(file, object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT));
     if (attribute < 0) refuse("cannot open attribute ", object, "@", name, ": ", hdf5_reason());
     const Hdf5Handle type(H5Aget_type(attribute)), space(H5Aget_space(attribute));
     Hdf5Value value{hdf5_tag(type), dims_of(space), ""};
@@ -111,7 +145,8 @@ struct Hdf5Reader::State {
     return names;
   }
 
-  void list(const std::string& root_path, const std::string& relative, std::vector<std::string>& out) const {
+  void list(const std::string& root_path, const std::string& relative,
+            std::vector<std::string>& out) const {
     const std::string here = relative.empty() ? root_path : root_path + "/" + relative;
     for (const auto& name : children(here)) {
       const std::string inner = relative.empty() ? name : relative + "/" + name;
@@ -130,12 +165,12 @@ struct Hdf5Reader::State {
   }
 };
 
-Hdf5Reader::Hdf5Reader(std::string_view bytes, std::string origin) : state_(std::make_unique<State>()) {
+Hdf5Reader::Hdf5Reader(std::string_view bytes, std::string origin)
+    : state_(std::make_unique<State>()) {
   quiet_hdf5();
   state_->origin = std::move(origin);
-  const std::string_view image = state_->checked(bytes);
-  state_->file = Hdf5Handle(H5LTopen_file_image(const_cast<char*>(image.data()), image.size(),
-                                                H5LT_FILE_IMAGE_DONT_COPY | H5LT_FILE_IMAGE_DONT_RELEASE));
+  state_->image = state_->checked(bytes);
+  state_->file = open_image(state_->image);
   if (state_->file < 0) state_->refuse("libhdf5 cannot open it: ", hdf5_reason());
 }
 Hdf5Reader::~Hdf5Reader() = default;
@@ -151,7 +186,8 @@ Hdf5Value Hdf5Reader::root_attribute(const std::string& name) const {
 void Hdf5Reader::verify() {
   State& s = *state_;
   const Hdf5Value table = s.read_dataset("/digests");
-  if (table.dtype != "{path:str256,sha256:u8[32],nbytes:u64}") s.refuse("/digests has type ", table.dtype);
+  if (table.dtype != "{path:str256,sha256:u8[32],nbytes:u64}")
+    s.refuse("/digests has type ", table.dtype);
   constexpr std::size_t kRow = 256 + 32 + 8;
   std::map<std::string, std::pair<Digest, uint64_t>> rows;
   Sha256 root;
@@ -164,7 +200,8 @@ void Hdf5Reader::verify() {
   }
   s.root = root.digest();
   const Hdf5Value stored = s.read_attribute("/", "root_digest");
-  if (stored.bytes != std::string(s.root.begin(), s.root.end())) s.refuse("root_digest does not fit /digests");
+  if (stored.bytes != std::string(s.root.begin(), s.root.end()))
+    s.refuse("root_digest does not fit /digests");
   for (const auto& [path, row] : rows) {
     const auto at = path.find('@');
     const std::string target = s.read_link(path.substr(0, at));
@@ -199,7 +236,11 @@ std::vector<std::string> Hdf5Reader::datasets_below(const std::string& group) co
   state_->list(group, "", out);
   return out;
 }
-std::vector<std::string> Hdf5Reader::children(const std::string& group) const { return state_->children(group); }
-std::string Hdf5Reader::link_target(const std::string& path) const { return state_->read_link(path); }
+std::vector<std::string> Hdf5Reader::children(const std::string& group) const {
+  return state_->children(group);
+}
+std::string Hdf5Reader::link_target(const std::string& path) const {
+  return state_->read_link(path);
+}
 
 }  // namespace kindred::harness

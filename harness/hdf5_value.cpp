@@ -38,7 +38,9 @@ Hdf5Value Hdf5Value::of(const Tensor& tensor) {
 }
 Hdf5Value Hdf5Value::of(const std::string& text) {
   // HDF5 has no strings of length zero: one NUL stands for them.
-  return {"str" + std::to_string(std::max<std::size_t>(1, text.size())), {}, text.empty() ? std::string(1, '\0') : text};
+  return {"str" + std::to_string(std::max<std::size_t>(1, text.size())),
+          {},
+          text.empty() ? std::string(1, '\0') : text};
 }
 Hdf5Value Hdf5Value::of(uint64_t value) { return {"u64", {}, bytes_of(&value, 1)}; }
 Hdf5Value Hdf5Value::of(uint8_t value) { return {"u8", {}, bytes_of(&value, 1)}; }
@@ -52,8 +54,10 @@ Hdf5Value Hdf5Value::of(const std::vector<uint64_t>& values) {
 Hdf5Value Hdf5Value::of(const std::vector<std::string>& texts) {
   std::size_t width = 1;
   for (const auto& t : texts) width = std::max(width, t.size());
-  Hdf5Value value{"str" + std::to_string(width), {texts.size()}, std::string(width * texts.size(), '\0')};
-  for (std::size_t i = 0; i < texts.size(); ++i) texts[i].copy(value.bytes.data() + i * width, width);
+  Hdf5Value value{
+      "str" + std::to_string(width), {texts.size()}, std::string(width * texts.size(), '\0')};
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    texts[i].copy(value.bytes.data() + i * width, width);
   return value;
 }
 
@@ -61,7 +65,9 @@ Tensor Hdf5Value::tensor() const {
   Shape dims;
   for (uint64_t d : shape) dims.push_back(static_cast<int64_t>(d));
   check(dtype == "f32" || dtype == "f64" || dtype == "i32", "hdf5", "no tensor type: ", dtype);
-  Tensor t = Tensor::empty(dims, dtype == "f32" ? DType::f32 : dtype == "f64" ? DType::f64 : DType::i32);
+  Tensor t = Tensor::empty(dims, dtype == "f32"   ? DType::f32
+                                 : dtype == "f64" ? DType::f64
+                                                  : DType::i32);
   check(t.bytes() == bytes.size(), "hdf5", bytes.size(), " bytes for a tensor ", dims);
   if (!bytes.empty()) std::memcpy(t.mutable_raw(), bytes.data(), bytes.size());
   return t;
@@ -86,10 +92,11 @@ std::vector<std::string> Hdf5Value::texts() const {
   return out;
 }
 
-Digest object_digest(const std::string& path, std::string_view dtype, const std::vector<uint64_t>& shape,
-                     std::string_view bytes) {
+Digest object_digest(const std::string& path, std::string_view dtype,
+                     const std::vector<uint64_t>& shape, std::string_view bytes) {
   Sha256 hash;
-  hash.update(path).update("", 1).update(dtype).update("", 1).update(static_cast<uint64_t>(shape.size()));
+  hash.update(path).update("", 1).update(dtype).update("", 1).update(
+      static_cast<uint64_t>(shape.size()));
   for (uint64_t d : shape) hash.update(d);
   return hash.update(bytes).digest();
 }

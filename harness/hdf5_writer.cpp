@@ -15,7 +15,8 @@ namespace kindred::harness {
 namespace {
 constexpr std::size_t kIncrement = 64 << 10;
 constexpr std::size_t kChunkBytes = 1 << 20;
-constexpr std::size_t kChunkedFrom = 64;  // smaller data sets lie in the object header, which has a checksum
+constexpr std::size_t kChunkedFrom =
+    64;  // smaller data sets lie in the object header, which has a checksum
 constexpr hsize_t kSeriesChunk = 1024;
 
 void ok(herr_t status, const char* what, const std::string& path) {
@@ -108,17 +109,19 @@ struct Hdf5Writer::State {
   void record(const std::string& path, std::string_view dtype, const std::vector<uint64_t>& shape,
               std::string_view bytes) {
     check(path.size() < 256, "hdf5", "path longer than 255 bytes: ", path);
-    check(rows.emplace(path, Row{object_digest(path, dtype, shape, bytes), bytes.size()}).second, "hdf5", path,
-          " is written twice");
+    check(rows.emplace(path, Row{object_digest(path, dtype, shape, bytes), bytes.size()}).second,
+          "hdf5", path, " is written twice");
   }
   void make_parents(const std::string& path) {
     check(path.size() > 1 && path[0] == '/', "hdf5", "path must be absolute: ", path);
-    for (auto slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1))
+    for (auto slash = path.find('/', 1); slash != std::string::npos;
+         slash = path.find('/', slash + 1))
       make_group(path.substr(0, slash));
   }
   void make_group(const std::string& path) {
     if (!groups.insert(path).second) return;
-    ok(Hdf5Handle(H5Gcreate2(file, path.c_str(), H5P_DEFAULT, properties(H5P_GROUP_CREATE), H5P_DEFAULT)),
+    ok(Hdf5Handle(
+           H5Gcreate2(file, path.c_str(), H5P_DEFAULT, properties(H5P_GROUP_CREATE), H5P_DEFAULT)),
        "make group", path);
   }
   void store(const std::string& path, const std::string& dtype, const std::vector<uint64_t>& shape,
@@ -140,17 +143,21 @@ struct Hdf5Writer::State {
       H5Pset_fletcher32(list);
     }
     const Hdf5Handle space = space_of(shape, storage == Hdf5Storage::series);
-    const auto set = ok(
-        Hdf5Handle(H5Dcreate2(file, path.c_str(), type, space, H5P_DEFAULT, list, H5P_DEFAULT)), "make", path);
-    if (!bytes.empty()) ok(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()), "write", path);
+    const auto set =
+        ok(Hdf5Handle(H5Dcreate2(file, path.c_str(), type, space, H5P_DEFAULT, list, H5P_DEFAULT)),
+           "make", path);
+    if (!bytes.empty())
+      ok(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes.data()), "write", path);
   }
   void store_attribute(const std::string& object, const std::string& name, const Hdf5Value& value) {
     const auto owner = ok(Hdf5Handle(H5Oopen(file, object.c_str(), H5P_DEFAULT)), "open", object);
     const Hdf5Handle type = hdf5_type(value.dtype);
-    const auto attribute = ok(Hdf5Handle(H5Acreate2(owner, name.c_str(), type, space_of(value.shape, false),
-                                                    H5P_DEFAULT, H5P_DEFAULT)),
-                              "make attribute", object + "@" + name);
-    if (!value.bytes.empty()) ok(H5Awrite(attribute, type, value.bytes.data()), "write attribute", object + "@" + name);
+    const auto attribute =
+        ok(Hdf5Handle(H5Acreate2(owner, name.c_str(), type, space_of(value.shape, false),
+                                 H5P_DEFAULT, H5P_DEFAULT)),
+           "make attribute", object + "@" + name);
+    if (!value.bytes.empty())
+      ok(H5Awrite(attribute, type, value.bytes.data()), "write attribute", object + "@" + name);
   }
 };
 
@@ -165,8 +172,9 @@ Hdf5Writer::Hdf5Writer() : state_(std::make_unique<State>()) {
   H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
   // The name must be new in this process and is stored nowhere.
   const std::string name = "/kindred-image-" + std::to_string(count++);
-  state_->file = ok(Hdf5Handle(H5Fcreate(name.c_str(), H5F_ACC_EXCL, properties(H5P_FILE_CREATE), access)),
-                    "create", "image");
+  state_->file =
+      ok(Hdf5Handle(H5Fcreate(name.c_str(), H5F_ACC_EXCL, properties(H5P_FILE_CREATE), access)),
+         "create", "image");
 }
 Hdf5Writer::~Hdf5Writer() = default;
 
@@ -187,7 +195,8 @@ void Hdf5Writer::dataset(const std::string& path, const Tensor& tensor) {
   state_->store(path, name(tensor.dtype()), shape, bytes, Hdf5Storage::plain);
 }
 
-void Hdf5Writer::attribute(const std::string& object, const std::string& name, const Hdf5Value& value) {
+void Hdf5Writer::attribute(const std::string& object, const std::string& name,
+                           const Hdf5Value& value) {
   state_->record(object + "@" + name, value.dtype, value.shape, value.bytes);
   state_->store_attribute(object, name, value);
 }
@@ -195,12 +204,14 @@ void Hdf5Writer::attribute(const std::string& object, const std::string& name, c
 void Hdf5Writer::soft_link(const std::string& path, const std::string& target) {
   state_->make_parents(path);
   state_->record(path, "link", {}, target);
-  ok(H5Lcreate_soft(target.c_str(), state_->file, path.c_str(), H5P_DEFAULT, H5P_DEFAULT), "link", path);
+  ok(H5Lcreate_soft(target.c_str(), state_->file, path.c_str(), H5P_DEFAULT, H5P_DEFAULT), "link",
+     path);
 }
 
 void Hdf5Writer::dimension_scale(const std::string& path, const std::string& scale) {
   const auto set = ok(Hdf5Handle(H5Dopen2(state_->file, path.c_str(), H5P_DEFAULT)), "open", path);
-  const auto axis = ok(Hdf5Handle(H5Dopen2(state_->file, scale.c_str(), H5P_DEFAULT)), "open", scale);
+  const auto axis =
+      ok(Hdf5Handle(H5Dopen2(state_->file, scale.c_str(), H5P_DEFAULT)), "open", scale);
   if (H5DSis_scale(axis) <= 0) ok(H5DSset_scale(axis, nullptr), "make a scale of", scale);
   ok(H5DSattach_scale(set, axis, 0), "attach scale to", path);
 }
@@ -223,9 +234,11 @@ std::string Hdf5Writer::finish() {
 
   // The buffer is padded to the increment; the superblock (version 2 or 3) holds the true end.
   uint64_t end = 0;
-  check(s.buffer.size > 48 && std::memcmp(s.buffer.data, "\x89HDF\r\n\x1a\n", 8) == 0, "hdf5", "no image was kept");
+  check(s.buffer.size > 48 && std::memcmp(s.buffer.data, "\x89HDF\r\n\x1a\n", 8) == 0, "hdf5",
+        "no image was kept");
   std::memcpy(&end, s.buffer.data + 28, 8);
-  check(end >= 48 && end <= s.buffer.size, "hdf5", "image of ", s.buffer.size, " bytes ends at ", end);
+  check(end >= 48 && end <= s.buffer.size, "hdf5", "image of ", s.buffer.size, " bytes ends at ",
+        end);
   std::string image(s.buffer.data, end);
   image += "kindred-sha256:1";
   image += little_endian(end);

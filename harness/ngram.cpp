@@ -1,6 +1,7 @@
 // N-gram counting by sorted keys. A context of k symbols has a dense number built from the number
-// of its k-1 newest symbols: key = number * V + older symbol. Sorting the keys of all positions gives
-// the numbers of the next order, so no context is ever stored as a string and V is not limited.
+// of its k-1 newest symbols: key = number * V + older symbol. Sorting the keys of all positions
+// gives the numbers of the next order, so no context is ever stored as a string and V is not
+// limited.
 #include "harness/ngram.h"
 
 #include <algorithm>
@@ -30,8 +31,8 @@ int64_t find(const Keys& keys, uint64_t key) {
 
 /// Counts of one order: how often each symbol follows each numbered context.
 struct Counts {
-  Keys grams;                   ///< context number * V + symbol, sorted, distinct
-  std::vector<int64_t> number;  ///< occurrences of each gram
+  Keys grams;                         ///< context number * V + symbol, sorted, distinct
+  std::vector<int64_t> number;        ///< occurrences of each gram
   std::vector<int64_t> total, kinds;  ///< c(h) and T(h) by context number
 
   Counts(std::span<const int32_t> stream, std::span<const int64_t> context, int64_t contexts,
@@ -115,21 +116,6 @@ std::vector<NgramResult> ngram_scores(std::span<const int32_t> train, std::span<
     results.push_back({losses.order, sum / static_cast<double>(targets), targets});
   }
   return results;
-}
-
-Likelihood blocked_likelihood(std::span<const double> nats, int64_t blocks) {
-  const auto n = static_cast<int64_t>(nats.size());
-  check(n > 0 && blocks > 0, "likelihood", n, " losses in ", blocks, " blocks");
-  blocks = std::min(blocks, n);
-  Likelihood result;
-  for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t first = b * n / blocks, last = (b + 1) * n / blocks;
-    double sum = 0;
-    for (int64_t i = first; i < last; ++i) sum += nats[i];
-    result.bits.push_back(sum / std::log(2.0));
-    result.symbols.push_back(static_cast<double>(last - first));
-  }
-  return result;
 }
 
 }  // namespace kindred::harness

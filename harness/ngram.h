@@ -9,8 +9,6 @@
 #include <span>
 #include <vector>
 
-#include "harness/objective.h"
-
 namespace kindred::harness {
 
 /// Natural-log losses of one order on every symbol of the test stream.
@@ -20,10 +18,10 @@ struct NgramLosses {
 };
 
 /// Orders 1..max_order, counted on `train`, scored on `test`; both hold symbols in [0, V).
-/// The context starts empty at the beginning of `test`. With reset = T > 0 it is that of the `reset`
-/// lane of a model with windows of T inputs: target i sees the (i - 1) mod T + 1 symbols before it.
-/// Throws on a symbol outside the alphabet, an empty stream or max_order < 1.
-/// Time O(max_order * n log n).
+/// The context starts empty at the beginning of `test`. With reset = T > 0 it is that of the
+/// `reset` lane of a model with windows of T inputs: target i sees the (i - 1) mod T + 1 symbols
+/// before it. Throws on a symbol outside the alphabet, an empty stream or max_order < 1. Time
+/// O(max_order * n log n).
 std::vector<NgramLosses> ngram_losses(std::span<const int32_t> train, std::span<const int32_t> test,
                                       int64_t V, int64_t max_order, int64_t reset = 0);
 
@@ -34,9 +32,5 @@ struct NgramResult {
 };
 std::vector<NgramResult> ngram_scores(std::span<const int32_t> train, std::span<const int32_t> test,
                                       int64_t V, int64_t max_order);
-
-/// Mean loss of a stream in bits over `blocks` contiguous blocks, kind exact: the unit in which the
-/// text models are scored too, so that differences can be paired block by block.
-Likelihood blocked_likelihood(std::span<const double> nats, int64_t blocks = 64);
 
 }  // namespace kindred::harness

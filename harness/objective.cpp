@@ -1,6 +1,7 @@
 // The registry of objectives, and the arithmetic of a Likelihood.
 #include "harness/objective.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -33,7 +34,8 @@ const char* name(Kind kind) {
 
 double Likelihood::bits_per_symbol() const { return total(bits) / total(symbols); }
 
-// Of the ratio sum(bits) / sum(symbols); for elements of equal size it is sd / sqrt(n) of their means.
+// Of the ratio sum(bits) / sum(symbols); for elements of equal size it is sd / sqrt(n) of their
+// means.
 double Likelihood::std_error() const {
   const auto n = static_cast<double>(bits.size());
   if (n < 2) return std::numeric_limits<double>::quiet_NaN();
@@ -44,6 +46,21 @@ double Likelihood::std_error() const {
     squares += residual * residual;
   }
   return std::sqrt(squares * n / (n - 1)) / total(symbols);
+}
+
+Likelihood blocked_likelihood(std::span<const double> nats, int64_t blocks) {
+  const auto n = static_cast<int64_t>(nats.size());
+  check(n > 0 && blocks > 0, "likelihood", n, " losses in ", blocks, " blocks");
+  blocks = std::min(blocks, n);
+  Likelihood result;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t first = b * n / blocks, last = (b + 1) * n / blocks;
+    double sum = 0;
+    for (int64_t i = first; i < last; ++i) sum += nats[i];
+    result.bits.push_back(sum / std::log(2.0));
+    result.symbols.push_back(static_cast<double>(last - first));
+  }
+  return result;
 }
 
 double Objective::expected_initial_loss() const { return std::numeric_limits<double>::quiet_NaN(); }

@@ -3,6 +3,7 @@
 #pragma once
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,10 @@ struct Likelihood {
   /// Standard error of bits_per_symbol over elements.
   double std_error() const;
 };
+
+/// Losses of a stream, in nats, as bits of `blocks` contiguous blocks, kind exact. All text models
+/// are scored in these blocks, so that their differences can be paired.
+Likelihood blocked_likelihood(std::span<const double> nats, int64_t blocks = 64);
 
 struct LikelihoodOptions {
   std::string lane = "reset";  ///< text: reset, or stride:S

@@ -19,7 +19,8 @@ void add_entry(std::vector<Entry>& table, Entry entry, const char* what) {
 }
 
 template <class Entry>
-const Entry& find_entry(const std::vector<Entry>& table, const std::string& name, const char* what) {
+const Entry& find_entry(const std::vector<Entry>& table, const std::string& name,
+                        const char* what) {
   std::vector<std::string> names;
   std::string list;
   for (const Entry& entry : table) {

@@ -8,7 +8,8 @@
 
 namespace kindred::harness {
 
-static_assert(std::endian::native == std::endian::little, "digests and snapshots are little-endian");
+static_assert(std::endian::native == std::endian::little,
+              "digests and snapshots are little-endian");
 
 struct Sha256::State {
   EVP_MD_CTX* context = EVP_MD_CTX_new();

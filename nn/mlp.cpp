@@ -2,7 +2,7 @@
 
 #include "autodiff/choice.h"
 #include "autodiff/ops/elementwise.h"
-#include "autodiff/ops/layout.h"
+#include "autodiff/ops/swiglu.h"
 
 namespace kindred::nn {
 
@@ -28,11 +28,9 @@ Tensor activate(const Tensor& x, Activation activation) {
     case Activation::gelu_erf: return gelu_erf(x);
     case Activation::gelu_tanh: return gelu_tanh(x);
     case Activation::silu: return silu(x);
-    case Activation::swiglu: break;
+    case Activation::swiglu: return swiglu(x);
   }
-  const int64_t half = x.dim(-1) / 2;
-  check(x.dim(-1) == 2 * half, "swiglu", "needs an even last dimension, got ", x.shape());
-  return mul(silu(slice(x, -1, 0, half)), slice(x, -1, half, half));
+  fail(Fault::usage, "activation", "unknown value ", static_cast<int>(activation));
 }
 
 Mlp Mlp::make(const Options& o, const Rng& rng, DType dtype) {

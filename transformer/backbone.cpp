@@ -12,21 +12,21 @@
 namespace kindred::transformer {
 namespace {
 constexpr double kStd = 0.02;
-constexpr int64_t kTimeFeatures = 64;
 }  // namespace
 
-Tensor sinusoids(std::span<const double> x, int64_t width, double highest, double ratio,
-                 DType dtype) {
-  const int64_t n = static_cast<int64_t>(x.size()), half = width / 2;
-  Tensor result = Tensor::zeros({n, width}, dtype);
+Tensor sinusoids(int64_t offset, int64_t L, int64_t C, DType dtype) {
+  const int64_t half = C / 2;
+  Tensor result = Tensor::zeros({L, C}, dtype);
   dispatch_float(dtype, [&](auto zero) {
     using T = decltype(zero);
     T* out = result.mutable_data<T>();
-    for (int64_t i = 0; i < n; ++i)
+    for (int64_t i = 0; i < L; ++i)
       for (int64_t k = 0; k < half; ++k) {
-        const double f = highest * std::pow(ratio, -2.0 * static_cast<double>(k) / width);
-        out[i * width + k] = static_cast<T>(std::sin(x[i] * f));
-        out[i * width + half + k] = static_cast<T>(std::cos(x[i] * f));
+        const double angle =
+            static_cast<double>(offset + i) /
+            std::pow(10000.0, 2.0 * static_cast<double>(k) / static_cast<double>(C));
+        out[i * C + k] = static_cast<T>(std::sin(angle));
+        out[i * C + half + k] = static_cast<T>(std::cos(angle));
       }
   });
   return result;
@@ -37,20 +37,17 @@ Backbone Backbone::make(const harness::BackboneSpec& spec, const Config& config,
   check(spec.in_channels >= 1 && spec.out_channels >= 1 && spec.length >= 1, "attention",
         "wants in_channels, out_channels and length of at least 1, got ", spec.in_channels, ", ",
         spec.out_channels, ", ", spec.length);
-  Backbone m{spec, transformer::plan(config), {}, {}, {}, {}, {}, {}};
+  Backbone m{spec, transformer::plan(config), {}, {}, {}, {}, {}, {}, {}};
   const Plan& p = m.plan;
   const int64_t C = p.width;
   const double branch = p.layers > 0 ? kStd / std::sqrt(2.0 * static_cast<double>(p.layers)) : kStd;
   if (spec.in_channels != C)
     m.input = nn::Linear::make(spec.in_channels, C, p.bias, rng.split("input"), kStd, dtype);
-  if (spec.time) {
-    const Rng r = rng.split("time");
-    m.time = TimeEmbedding{nn::Linear::make(kTimeFeatures, C, true, r.split("in"), kStd, dtype),
-                           nn::Linear::make(C, C, true, r.split("out"), kStd, dtype)};
-  }
+  if (spec.time) m.time = nn::TimeEmbedding::make(C, 1, rng.split("time"), dtype);
   if (p.positions == Positions::learned)
     m.positions =
         nn::normal({spec.length, C}, kStd, rng.split("positions"), nn::Role::embedding, dtype);
+  if (p.positions == Positions::sin) m.sinusoid_table = sinusoids(0, spec.length, C, dtype);
   for (int64_t l = 0; l < p.layers; ++l) {
     const Rng r = rng.split("blocks").split(static_cast<uint64_t>(l));
     m.blocks.push_back(
@@ -70,6 +67,12 @@ Tensor Backbone::drop(const Tensor& x, double p, const harness::Context& context
                       const char* site) const {
   if (!context.training || p == 0) return x;
   return nn::dropout(x, p, context.dropout.split(block).split(site), true);
+}
+
+Tensor Backbone::fixed_positions(int64_t offset, int64_t L, DType dtype) const {
+  if (offset + L <= spec.length && dtype == sinusoid_table.dtype())
+    return Tensor::view(sinusoid_table, offset * plan.width, {L, plan.width});
+  return sinusoids(offset, L, plan.width, dtype);
 }
 
 Tensor Backbone::rotate(const Tensor& qkv, int64_t offset) const {
@@ -93,18 +96,13 @@ Tensor Backbone::embed(const Tensor& x, int64_t offset, const harness::Context& 
           "; restart the window, or train with model.pos = rope, sin or none");
     h = h + slice(positions->value, 0, offset, L);
   } else if (plan.positions == Positions::sin) {
-    std::vector<double> place(L);
-    for (int64_t i = 0; i < L; ++i) place[i] = static_cast<double>(offset + i);
     // Embeddings are scaled up to the size of the sinusoids (Vaswani et al. 2017, section 3.4).
-    h = scale(h, std::sqrt(static_cast<double>(C))) + sinusoids(place, C, 1, 10000, h.dtype());
+    h = scale(h, std::sqrt(static_cast<double>(C))) + fixed_positions(offset, L, h.dtype());
   }
   if (time) {
     check(context.time.defined() && context.time.numel() == B, "attention",
           "was built with a time input and needs one value for each of ", B, " sequences");
-    std::vector<double> t(B);
-    for (int64_t i = 0; i < B; ++i) t[i] = context.time.item(i);
-    const Tensor features = sinusoids(t, kTimeFeatures, 32, 64, h.dtype());
-    h = h + reshape(time->out(silu(time->in(features))), {B, 1, C});
+    h = h + reshape((*time)(context.time), {B, 1, C});
   }
   if (context.training && plan.p_emb > 0)
     h = nn::dropout(h, plan.p_emb, context.dropout.split("embedding"), true);
@@ -123,7 +121,8 @@ Tensor Backbone::forward(const Tensor& x, const harness::Context& context) const
   for (std::size_t l = 0; l < blocks.size(); ++l) {
     Tensor mask;
     if (context.training && plan.p_attn > 0)
-      mask = context.dropout.split(l).split("probabilities")
+      mask = context.dropout.split(l)
+                 .split("probabilities")
                  .dropout_mask({B, plan.heads, L, L}, plan.p_attn, h.dtype());
     h = run(l, h, 0, context, [&](const Tensor& qkv) {
       return attention_qkv(qkv, plan.heads, plan.kv_heads, options, mask);

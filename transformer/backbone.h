@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "autodiff/ops/attention.h"
+#include "autodiff/ops/elementwise.h"
 #include "harness/backbone.h"
 #include "nn/linear.h"
+#include "nn/time_embedding.h"
 #include "transformer/config.h"
 
 namespace kindred::transformer {
@@ -31,28 +33,19 @@ struct Block {
   }
 };
 
-/// Additive conditioning on the noise level: two layers on sinusoids of Context::time.
-struct TimeEmbedding {
-  nn::Linear in, out;  ///< [C, features], [C, C]
-
-  template <class Self, class V>
-  static void describe(Self& self, V& visit) {
-    visit("in", self.in);
-    visit("out", self.out);
-  }
-};
-
 struct Backbone {
   harness::BackboneSpec spec;
   Plan plan;
   std::optional<nn::Linear> input;         ///< only if in_channels != width
-  std::optional<TimeEmbedding> time;       ///< only if spec.time
+  std::optional<nn::TimeEmbedding> time;   ///< only if spec.time: added to every token
   std::optional<nn::Parameter> positions;  ///< learned: [length, C]
   std::vector<Block> blocks;
   std::optional<nn::Norm> final_norm;  ///< pre only, and there always
   std::optional<nn::Linear> output;    ///< only if out_channels != width
+  Tensor sinusoid_table;               ///< fixed positions only: rows 0 .. length - 1
 
-  /// GPT-2's initialisation: normal(0, 0.02), the outputs of branches 0.02/sqrt(2 layers), biases 0.
+  /// GPT-2's initialisation: normal(0, 0.02), the outputs of branches 0.02/sqrt(2 layers), biases
+  /// 0.
   static Backbone make(const harness::BackboneSpec& spec, const Config& config, const Rng& rng,
                        DType dtype = DType::f32);
 
@@ -84,16 +77,15 @@ struct Backbone {
   }
 
  private:
+  Tensor fixed_positions(int64_t offset, int64_t L, DType dtype) const;
   Tensor rotate(const Tensor& qkv, int64_t offset) const;
   Tensor drop(const Tensor& x, double p, const harness::Context& context, std::size_t block,
               const char* site) const;
 };
 
-/// Fixed sinusoids [n, width]: row i holds sin(x_i f_k), then cos(x_i f_k), for width/2 frequencies
-/// f_k = highest * ratio^(-2k/width); an odd width ends with a zero. Positions (Vaswani et al. 2017):
-/// x = 0, 1, 2, ..., highest 1, ratio 10000. Constants, outside the graph.
-Tensor sinusoids(std::span<const double> x, int64_t width, double highest, double ratio,
-                 DType dtype);
+/// Fixed positions offset .. offset + L - 1 (Vaswani et al. 2017): [L, C], row p holds
+/// sin(p / 10000^(2k/C)) for k < C/2, then the cosines; an odd C ends with a zero. Constants.
+Tensor sinusoids(int64_t offset, int64_t L, int64_t C, DType dtype);
 
 template <class Attend>
 Tensor Backbone::run(std::size_t block, const Tensor& x, int64_t offset,

@@ -13,8 +13,8 @@ class KvCache {
  public:
   KvCache(int64_t batch, int64_t heads, int64_t kv_heads, int64_t head_dim)
       : B_(batch), H_(heads), Hk_(kv_heads), D_(head_dim) {}
-  /// qkv [B, n, (H + 2 Hk) D]: stores the n new keys and values, then lets each new query see all keys
-  /// up to its own; returns [B, n, H D].
+  /// qkv [B, n, (H + 2 Hk) D]: stores the n new keys and values, then lets each new query see all
+  /// keys up to its own; returns [B, n, H D].
   Tensor attend(const Tensor& qkv);
   int64_t length() const { return length_; }
 

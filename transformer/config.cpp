@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "nn/choice.h"
+#include "autodiff/choice.h"
 
 namespace kindred::transformer {
 namespace {
@@ -74,7 +74,6 @@ void ar_defaults(harness::Settings& settings) {
 }
 
 Plan plan(const Config& c) {
-  using nn::choose;
   check(c.layers >= 0, "model.layers", c.layers, " blocks");
   check(c.width >= 1, "model.width", c.width, " channels");
   check(c.heads >= 1, "model.heads", c.heads, " heads");
@@ -94,8 +93,8 @@ Plan plan(const Config& c) {
         " do not divide the width ", c.width, "; set model.head_dim");
   p.head_dim = c.head_dim > 0 ? c.head_dim : std::max<int64_t>(1, c.width / c.heads);
   p.norm = nn::parse_norm(c.norm, "model.norm");
-  p.norm_place = choose<NormPlace>(c.norm_place, {{"pre", NormPlace::pre}, {"post", NormPlace::post}},
-                                   "model.norm_place");
+  p.norm_place = choose<NormPlace>(
+      c.norm_place, {{"pre", NormPlace::pre}, {"post", NormPlace::post}}, "model.norm_place");
   p.positions = choose<Positions>(c.pos,
                                   {{"learned", Positions::learned},
                                    {"sin", Positions::sin},

@@ -1,5 +1,5 @@
-// Scaled dot-product attention (Vaswani et al. 2017), softmax(scale Q K^T) V, in one pass over tiles
-// that saves only the log-sum-exp of each row (Milakov and Gimelshein 2018, Dao et al. 2022).
+// Scaled dot-product attention (Vaswani et al. 2017), softmax(scale Q K^T) V, in one pass over
+// tiles that saves only the log-sum-exp of each row (Milakov and Gimelshein 2018, Dao et al. 2022).
 // Shapes: B batch, Lq queries, Lk keys, H query heads, Hk key/value heads (H a multiple of Hk: MHA
 // Hk = H, MQA Hk = 1, GQA between; query head h reads key head h / (H / Hk)), D head width.
 #pragma once
@@ -21,9 +21,9 @@ struct AttentionOptions {
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
                  const AttentionOptions& options = {}, const Tensor& dropout_mask = {});
 
-/// Self-attention straight from one product: qkv [B, L, (H + 2 Hk) D] holds in each token the H query
-/// heads, then the Hk key heads, then the Hk value heads -> [B, L, H D]. Nothing is copied; the
-/// derivative is written in the packed layout too.
+/// Self-attention straight from one product: qkv [B, L, (H + 2 Hk) D] holds in each token the H
+/// query heads, then the Hk key heads, then the Hk value heads -> [B, L, H D]. Nothing is copied;
+/// the derivative is written in the packed layout too.
 Tensor attention_qkv(const Tensor& qkv, int64_t heads, int64_t kv_heads,
                      const AttentionOptions& options = {}, const Tensor& dropout_mask = {});
 

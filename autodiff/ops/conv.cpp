@@ -1,4 +1,5 @@
-// The three convolution ops: shape checks, dispatch to the seam, derivatives in terms of one another.
+// The three convolution ops: shape checks, dispatch to the seam, derivatives in terms of one
+// another.
 //   conv2d(x, w):             dx = input_grad(g, w)   dw = weight_grad(x, g)   dbias = sum of g
 //   input_grad(g, w), seed u: dg = conv2d(u, w)       dw = weight_grad(u, g)
 //   weight_grad(x, g), seed v: dx = input_grad(g, v)  dg = conv2d(x, v)
@@ -25,14 +26,15 @@ int64_t extent(int64_t in, int64_t kernel, const ConvOptions& o) {
 ConvShape complete(const char* where, ConvShape s, const ConvOptions& o) {
   s.stride = o.stride;
   s.padding = o.padding;
-  check(s.batch > 0 && s.channels > 0 && s.out_channels > 0, where,
-        "a dimension is empty: batch ", s.batch, ", channels ", s.channels, " -> ", s.out_channels);
-  check(o.stride >= 1 && o.padding >= 0 && s.kernel_height > o.padding && s.kernel_width > o.padding,
-        where, "stride ", o.stride, ", padding ", o.padding, ", kernel ", s.kernel_height, "x",
-        s.kernel_width, "; needs stride >= 1 and 0 <= padding < kernel");
+  check(s.batch > 0 && s.channels > 0 && s.out_channels > 0, where, "a dimension is empty: batch ",
+        s.batch, ", channels ", s.channels, " -> ", s.out_channels);
+  check(
+      o.stride >= 1 && o.padding >= 0 && s.kernel_height > o.padding && s.kernel_width > o.padding,
+      where, "stride ", o.stride, ", padding ", o.padding, ", kernel ", s.kernel_height, "x",
+      s.kernel_width, "; needs stride >= 1 and 0 <= padding < kernel");
   check(s.height + 2 * o.padding >= s.kernel_height && s.width + 2 * o.padding >= s.kernel_width,
-        where, "kernel ", s.kernel_height, "x", s.kernel_width, " is larger than the image ", s.height,
-        "x", s.width, " with padding ", o.padding);
+        where, "kernel ", s.kernel_height, "x", s.kernel_width, " is larger than the image ",
+        s.height, "x", s.width, " with padding ", o.padding);
   s.out_height = extent(s.height, s.kernel_height, o);
   s.out_width = extent(s.width, s.kernel_width, o);
   return s;
@@ -42,8 +44,9 @@ void check_operands(const char* where, const Call& call, const char* names) {
   check(call.in[0].rank() == 4 && call.in[1].rank() == 4, where, "needs ", names, ", got ",
         call.shape(0), " and ", call.shape(1));
   for (const Tensor& t : call.in)
-    check(t.is_float() && t.dtype() == call.in[0].dtype(), where, "needs one floating-point dtype, got ",
-          name(call.in[0].dtype()), " and ", name(t.dtype()));
+    check(t.is_float() && t.dtype() == call.in[0].dtype(), where,
+          "needs one floating-point dtype, got ", name(call.in[0].dtype()), " and ",
+          name(t.dtype()));
 }
 
 ConvShape forward_shape(const Call& call) {
@@ -54,8 +57,13 @@ ConvShape forward_shape(const Call& call) {
   check(call.in.size() < 3 || call.shape(2) == Shape{w[0]}, where, "bias ",
         call.in.size() < 3 ? Shape{} : call.shape(2), " for weight ", w);
   return complete(where,
-                  {.batch = x[0], .height = x[1], .width = x[2], .channels = x[3],
-                   .out_channels = w[0], .kernel_height = w[1], .kernel_width = w[2]},
+                  {.batch = x[0],
+                   .height = x[1],
+                   .width = x[2],
+                   .channels = x[3],
+                   .out_channels = w[0],
+                   .kernel_height = w[1],
+                   .kernel_width = w[2]},
                   call.attrs.as<ConvAttrs>().options);
 }
 
@@ -70,8 +78,12 @@ ConvShape input_grad_shape(const Call& call) {
   const auto attrs = call.attrs.as<ConvAttrs>();
   const Shape &g = call.shape(0), &w = call.shape(1);
   const ConvShape s = complete(where,
-                               {.batch = g[0], .height = attrs.height, .width = attrs.width,
-                                .channels = w[3], .out_channels = w[0], .kernel_height = w[1],
+                               {.batch = g[0],
+                                .height = attrs.height,
+                                .width = attrs.width,
+                                .channels = w[3],
+                                .out_channels = w[0],
+                                .kernel_height = w[1],
                                 .kernel_width = w[2]},
                                attrs.options);
   check_gradient(where, s, g);
@@ -84,8 +96,12 @@ ConvShape weight_grad_shape(const Call& call) {
   const auto attrs = call.attrs.as<ConvAttrs>();
   const Shape &x = call.shape(0), &g = call.shape(1);
   const ConvShape s = complete(where,
-                               {.batch = x[0], .height = x[1], .width = x[2], .channels = x[3],
-                                .out_channels = g[3], .kernel_height = attrs.height,
+                               {.batch = x[0],
+                                .height = x[1],
+                                .width = x[2],
+                                .channels = x[3],
+                                .out_channels = g[3],
+                                .kernel_height = attrs.height,
                                 .kernel_width = attrs.width},
                                attrs.options);
   check_gradient(where, s, g);
@@ -117,7 +133,8 @@ void run_input_grad(const Call& call, std::span<Tensor> out) {
                                    out[0].mutable_data<float>());
 #endif
   dispatch_float(out[0].dtype(), [&]<class T>(T) {
-    conv_im2col::input_grad<T>(s, call.in[0].data<T>(), call.in[1].data<T>(), out[0].mutable_data<T>());
+    conv_im2col::input_grad<T>(s, call.in[0].data<T>(), call.in[1].data<T>(),
+                               out[0].mutable_data<T>());
   });
 }
 
@@ -129,7 +146,8 @@ void run_weight_grad(const Call& call, std::span<Tensor> out) {
                                     out[0].mutable_data<float>());
 #endif
   dispatch_float(out[0].dtype(), [&]<class T>(T) {
-    conv_im2col::weight_grad<T>(s, call.in[0].data<T>(), call.in[1].data<T>(), out[0].mutable_data<T>());
+    conv_im2col::weight_grad<T>(s, call.in[0].data<T>(), call.in[1].data<T>(),
+                                out[0].mutable_data<T>());
   });
 }
 
@@ -158,7 +176,8 @@ std::vector<Sample> forward_samples(DType dtype, int64_t width, const Rng& rng) 
     samples.push_back({{x, w, rng.split("bias").normal({3}, dtype)}, attrs_of(q.options), "bias"});
   }
   const Tensor wide = rng.split("wide").normal({width, 3, 3, 2}, dtype);
-  samples.push_back({{rng.split("x").normal({2, 3, 3, 2}, dtype), wide}, attrs_of({1, 1}), "wide output"});
+  samples.push_back(
+      {{rng.split("x").normal({2, 3, 3, 2}, dtype), wide}, attrs_of({1, 1}), "wide output"});
   return samples;
 }
 
@@ -199,12 +218,18 @@ std::vector<Sample> bad_forward() {
           {{x, Tensor::zeros({5, 3, 3, 3}, DType::f64)}, attrs_of({1, 1}), "dtypes"}};
 }
 std::vector<Sample> bad_input_grad() {
-  return {{{Tensor::zeros({2, 4, 4, 5}), Tensor::zeros({5, 3, 3, 3})}, attrs_of({1, 1}, 5, 4), "size"},
-          {{Tensor::zeros({2, 4, 4, 6}), Tensor::zeros({5, 3, 3, 3})}, attrs_of({1, 1}, 4, 4), "channels"}};
+  return {
+      {{Tensor::zeros({2, 4, 4, 5}), Tensor::zeros({5, 3, 3, 3})}, attrs_of({1, 1}, 5, 4), "size"},
+      {{Tensor::zeros({2, 4, 4, 6}), Tensor::zeros({5, 3, 3, 3})},
+       attrs_of({1, 1}, 4, 4),
+       "channels"}};
 }
 std::vector<Sample> bad_weight_grad() {
-  return {{{Tensor::zeros({2, 4, 4, 3}), Tensor::zeros({2, 3, 4, 5})}, attrs_of({1, 1}, 3, 3), "size"},
-          {{Tensor::zeros({2, 4, 4, 3}), Tensor::zeros({1, 4, 4, 5})}, attrs_of({1, 1}, 3, 3), "batch"}};
+  return {
+      {{Tensor::zeros({2, 4, 4, 3}), Tensor::zeros({2, 3, 4, 5})}, attrs_of({1, 1}, 3, 3), "size"},
+      {{Tensor::zeros({2, 4, 4, 3}), Tensor::zeros({1, 4, 4, 5})},
+       attrs_of({1, 1}, 3, 3),
+       "batch"}};
 }
 
 // ---- descriptors --------------------------------------------------------------------------------
@@ -230,43 +255,44 @@ const Op forward_op{
     .samples = forward_samples,
     .bad_samples = bad_forward};
 
-const Op input_grad_op{
-    .name = "conv2d_input_grad",
-    .infer =
-        [](const Call& call, Outputs& out) {
-          const ConvShape s = input_grad_shape(call);
-          out.add({s.batch, s.height, s.width, s.channels}, call.in[0].dtype());
-        },
-    .forward = run_input_grad,
-    .vjp =
-        [](const Vjp& v) {
-          const ConvOptions options = v.attrs.as<ConvAttrs>().options;
-          const Shape& w = v.in[1].shape();
-          if (v.needs[0]) v.dx[0] = conv2d(v.g, v.in[1], {}, options);
-          if (v.needs[1]) v.dx[1] = conv2d_weight_grad(v.g, v.in[0], w[1], w[2], options);
-        },
-    .flops = [](const Call& call) { return input_grad_shape(call).flops(); },
-    .samples = input_grad_samples,
-    .bad_samples = bad_input_grad};
+const Op input_grad_op{.name = "conv2d_input_grad",
+                       .infer =
+                           [](const Call& call, Outputs& out) {
+                             const ConvShape s = input_grad_shape(call);
+                             out.add({s.batch, s.height, s.width, s.channels}, call.in[0].dtype());
+                           },
+                       .forward = run_input_grad,
+                       .vjp =
+                           [](const Vjp& v) {
+                             const ConvOptions options = v.attrs.as<ConvAttrs>().options;
+                             const Shape& w = v.in[1].shape();
+                             if (v.needs[0]) v.dx[0] = conv2d(v.g, v.in[1], {}, options);
+                             if (v.needs[1])
+                               v.dx[1] = conv2d_weight_grad(v.g, v.in[0], w[1], w[2], options);
+                           },
+                       .flops = [](const Call& call) { return input_grad_shape(call).flops(); },
+                       .samples = input_grad_samples,
+                       .bad_samples = bad_input_grad};
 
-const Op weight_grad_op{
-    .name = "conv2d_weight_grad",
-    .infer =
-        [](const Call& call, Outputs& out) {
-          const ConvShape s = weight_grad_shape(call);
-          out.add({s.out_channels, s.kernel_height, s.kernel_width, s.channels}, call.in[0].dtype());
-        },
-    .forward = run_weight_grad,
-    .vjp =
-        [](const Vjp& v) {
-          const ConvOptions options = v.attrs.as<ConvAttrs>().options;
-          const Shape& x = v.in[0].shape();
-          if (v.needs[0]) v.dx[0] = conv2d_input_grad(v.in[1], v.g, x[1], x[2], options);
-          if (v.needs[1]) v.dx[1] = conv2d(v.in[0], v.g, {}, options);
-        },
-    .flops = [](const Call& call) { return weight_grad_shape(call).flops(); },
-    .samples = weight_grad_samples,
-    .bad_samples = bad_weight_grad};
+const Op weight_grad_op{.name = "conv2d_weight_grad",
+                        .infer =
+                            [](const Call& call, Outputs& out) {
+                              const ConvShape s = weight_grad_shape(call);
+                              out.add({s.out_channels, s.kernel_height, s.kernel_width, s.channels},
+                                      call.in[0].dtype());
+                            },
+                        .forward = run_weight_grad,
+                        .vjp =
+                            [](const Vjp& v) {
+                              const ConvOptions options = v.attrs.as<ConvAttrs>().options;
+                              const Shape& x = v.in[0].shape();
+                              if (v.needs[0])
+                                v.dx[0] = conv2d_input_grad(v.in[1], v.g, x[1], x[2], options);
+                              if (v.needs[1]) v.dx[1] = conv2d(v.in[0], v.g, {}, options);
+                            },
+                        .flops = [](const Call& call) { return weight_grad_shape(call).flops(); },
+                        .samples = weight_grad_samples,
+                        .bad_samples = bad_weight_grad};
 
 const RegisterOp register_forward(forward_op), register_input_grad(input_grad_op),
     register_weight_grad(weight_grad_op);

@@ -1,9 +1,10 @@
-// Two-dimensional convolution (cross-correlation, as in all deep-learning libraries), channels last:
+// Two-dimensional convolution (cross-correlation, as in all deep-learning libraries), channels
+// last:
 //   y[b,i,j,o] = bias[o] + sum_{u,v,c} x[b, i s + u - p, j s + v - p, c] w[o,u,v,c]
 // x [B,H,W,C], w [O,kh,kw,C], y [B,H',W',O], H' = floor((H + 2p - kh) / s) + 1. With channels last,
-// a kernel row against an image row is one contiguous product, and a 1x1 kernel is a matrix product.
-// The map is bilinear; its two transposes are ops of their own, and each of the three has the other
-// two as derivatives, so derivatives of any order exist.
+// a kernel row against an image row is one contiguous product, and a 1x1 kernel is a matrix
+// product. The map is bilinear; its two transposes are ops of their own, and each of the three has
+// the other two as derivatives, so derivatives of any order exist.
 #pragma once
 #include "autodiff/tensor.h"
 
@@ -15,7 +16,8 @@ struct ConvOptions {
 };
 
 /// x [B,H,W,C], weight [O,kh,kw,C], bias [O] or undefined -> [B,H',W',O].
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, ConvOptions options = {});
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+              ConvOptions options = {});
 /// Transpose in x: g [B,H',W',O], weight [O,kh,kw,C] -> [B,height,width,C].
 Tensor conv2d_input_grad(const Tensor& g, const Tensor& weight, int64_t height, int64_t width,
                          ConvOptions options = {});

@@ -1,5 +1,6 @@
 // Convolution by im2col and GEMM: f64, and f32 where oneDNN is not built in. Images are taken in
-// groups whose patch matrix [n H' W', kh kw C] stays near a million elements; 1x1 kernels need none.
+// groups whose patch matrix [n H' W', kh kw C] stays near a million elements; 1x1 kernels need
+// none.
 #include <algorithm>
 #include <type_traits>
 
@@ -75,7 +76,8 @@ void collect(const ConvShape& s, int64_t images, const T* __restrict columns, T*
       for (int64_t u = 0; u < s.kernel_height; ++u) {
         const int64_t up = y + s.padding - u;
         if (up < 0 || up % s.stride != 0 || up / s.stride >= s.out_height) continue;
-        const T* __restrict from = columns + (b * s.out_height + up / s.stride) * s.out_width * patch;
+        const T* __restrict from =
+            columns + (b * s.out_height + up / s.stride) * s.out_width * patch;
         for (int64_t v = 0; v < s.kernel_width; ++v) {
           const Span in = inside(v, s.width, s.out_width, s);
           for (int64_t j = in.begin; j < in.end; ++j) {
@@ -112,8 +114,16 @@ void forward(const ConvShape& s, const T* x, const T* w, const T* bias, T* y) {
     }
     const int64_t rows = images * s.out_height * s.out_width, o = s.out_channels;
     T* __restrict out = y + first * s.image_out();
-    gemm({.transpose_b = true, .m = rows, .n = o, .k = s.patch(), .a = patches, .b = w, .c = out,
-          .lda = s.patch(), .ldb = s.patch(), .ldc = o},
+    gemm({.transpose_b = true,
+          .m = rows,
+          .n = o,
+          .k = s.patch(),
+          .a = patches,
+          .b = w,
+          .c = out,
+          .lda = s.patch(),
+          .ldb = s.patch(),
+          .ldc = o},
          dtype_of<T>);
     if (!bias) return;
     parallel_for(rows, 64, [=](int64_t begin, int64_t end) {
@@ -127,9 +137,15 @@ template <class T>
 void input_grad(const ConvShape& s, const T* g, const T* w, T* dx) {
   for_groups<T>(s, [&](int64_t first, int64_t images, T* columns) {
     T* out = dx + first * s.image_in();
-    gemm({.m = images * s.out_height * s.out_width, .n = s.patch(), .k = s.out_channels,
-          .a = g + first * s.image_out(), .b = w, .c = columns ? columns : out,
-          .lda = s.out_channels, .ldb = s.patch(), .ldc = s.patch()},
+    gemm({.m = images * s.out_height * s.out_width,
+          .n = s.patch(),
+          .k = s.out_channels,
+          .a = g + first * s.image_out(),
+          .b = w,
+          .c = columns ? columns : out,
+          .lda = s.out_channels,
+          .ldb = s.patch(),
+          .ldc = s.patch()},
          dtype_of<T>);
     if (columns) collect(s, images, columns, out);
   });
@@ -143,15 +159,24 @@ void weight_grad(const ConvShape& s, const T* x, const T* g, T* dw) {
       gather(s, images, patches, columns);
       patches = columns;
     }
-    gemm({.transpose_a = true, .m = s.out_channels, .n = s.patch(),
-          .k = images * s.out_height * s.out_width, .a = g + first * s.image_out(), .b = patches,
-          .c = dw, .lda = s.out_channels, .ldb = s.patch(), .ldc = s.patch(), .accumulate = first > 0},
+    gemm({.transpose_a = true,
+          .m = s.out_channels,
+          .n = s.patch(),
+          .k = images * s.out_height * s.out_width,
+          .a = g + first * s.image_out(),
+          .b = patches,
+          .c = dw,
+          .lda = s.out_channels,
+          .ldb = s.patch(),
+          .ldc = s.patch(),
+          .accumulate = first > 0},
          dtype_of<T>);
   });
 }
 
 template void forward<float>(const ConvShape&, const float*, const float*, const float*, float*);
-template void forward<double>(const ConvShape&, const double*, const double*, const double*, double*);
+template void forward<double>(const ConvShape&, const double*, const double*, const double*,
+                              double*);
 template void input_grad<float>(const ConvShape&, const float*, const float*, float*);
 template void input_grad<double>(const ConvShape&, const double*, const double*, double*);
 template void weight_grad<float>(const ConvShape&, const float*, const float*, float*);

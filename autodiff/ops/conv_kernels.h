@@ -7,8 +7,8 @@
 namespace kindred {
 
 struct ConvShape {
-  int64_t batch = 0, height = 0, width = 0, channels = 0;            ///< of x
-  int64_t out_height = 0, out_width = 0, out_channels = 0;           ///< of y
+  int64_t batch = 0, height = 0, width = 0, channels = 0;   ///< of x
+  int64_t out_height = 0, out_width = 0, out_channels = 0;  ///< of y
   int64_t kernel_height = 0, kernel_width = 0, stride = 1, padding = 0;
 
   int64_t patch() const { return kernel_height * kernel_width * channels; }
@@ -16,7 +16,9 @@ struct ConvShape {
   int64_t image_out() const { return out_height * out_width * out_channels; }
   int64_t weights() const { return out_channels * patch(); }
   /// Of any of the three products, multiply-add = 2.
-  double flops() const { return 2.0 * static_cast<double>(batch * image_out()) * static_cast<double>(patch()); }
+  double flops() const {
+    return 2.0 * static_cast<double>(batch * image_out()) * static_cast<double>(patch());
+  }
 };
 
 /// Patches as the rows of a matrix [B H' W', kh kw C], then GEMM; a few images at a time.

@@ -1,6 +1,6 @@
-// Negative log-likelihood of target y under logits z [R rows, V]: nll = log sum e^(z - m) + (m - z_y)
-// with m the row's maximum, kept apart so that it is exact for logits of any size.
-// dz = (softmax(z) - onehot(y)) g, over the number of valid targets for the mean.
+// Negative log-likelihood of target y under logits z [R rows, V]: nll = log sum e^(z - m) + (m -
+// z_y) with m the row's maximum, kept apart so that it is exact for logits of any size. dz =
+// (softmax(z) - onehot(y)) g, over the number of valid targets for the mean.
 #include "autodiff/ops/cross_entropy.h"
 
 #include <cmath>
@@ -29,7 +29,8 @@ int64_t count_valid(const Tensor& target, int32_t ignore_index) {
   return count;
 }
 
-/// Shapes and targets; declares what is saved: [R, 2] with the maximum and log sum e^(z - m) of a row.
+/// Shapes and targets; declares what is saved: [R, 2] with the maximum and log sum e^(z - m) of a
+/// row.
 void infer_nll(const char* where, const Call& call, Outputs& out, bool mean) {
   check(call.in.size() == 2, where, "got ", call.in.size(), " inputs");
   const Tensor &logits = call.in[0], &target = call.in[1];
@@ -59,7 +60,8 @@ double row_nll(const T* __restrict z, int64_t n, int32_t target, T* saved) {
   for (int64_t j = 0; j < n; ++j) total += vexp(z[j] - top);
   saved[0] = top;
   saved[1] = std::log(total);
-  return static_cast<double>(saved[1]) + (static_cast<double>(top) - static_cast<double>(z[target]));
+  return static_cast<double>(saved[1]) +
+         (static_cast<double>(top) - static_cast<double>(z[target]));
 }
 
 /// dz of one row: (softmax(z) - onehot) weight.
@@ -113,10 +115,11 @@ double nll_flops(const Call& call) { return 14.0 * static_cast<double>(call.in[0
 std::vector<Sample> nll_samples(DType dtype, int64_t width, const Rng& rng) {
   const auto last = static_cast<int32_t>(width - 1);
   const Attrs attrs = Attrs::of(TargetAttrs{-1});
-  return {{{rng.normal({3, width}, dtype), Tensor::from<int32_t>({0, -1, last})}, attrs, "one ignored"},
-          {{rng.normal({2, 2, width}, dtype), Tensor::from<int32_t>({last / 2, last, 0, 0}, {2, 2})},
-           attrs,
-           "two leading dimensions"}};
+  return {
+      {{rng.normal({3, width}, dtype), Tensor::from<int32_t>({0, -1, last})}, attrs, "one ignored"},
+      {{rng.normal({2, 2, width}, dtype), Tensor::from<int32_t>({last / 2, last, 0, 0}, {2, 2})},
+       attrs,
+       "two leading dimensions"}};
 }
 std::vector<Sample> bad_nlls() {
   const Attrs attrs = Attrs::of(TargetAttrs{-1});
@@ -145,7 +148,8 @@ const Op cross_entropy_op = [] {
         return total;
       };
       const double total = parallel_sum(rows, chunk, row_grain(n));
-      out[0].mutable_data<T>()[0] = valid ? static_cast<T>(total / static_cast<double>(valid)) : T(0);
+      out[0].mutable_data<T>()[0] =
+          valid ? static_cast<T>(total / static_cast<double>(valid)) : T(0);
     });
   };
   op.fused_vjp = [](const Vjp& v) {

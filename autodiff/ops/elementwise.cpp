@@ -430,13 +430,14 @@ void binary_row(const T* __restrict a, int64_t sa, const T* __restrict b, int64_
 
 template <class F>
 void forward_binary(const Call& call, std::span<Tensor> out) {
+  if (out[0].numel() == 0) return;
   const Broadcast p = plan(call.shape(0), call.shape(1), out[0].shape());
   dispatch_float(out[0].dtype(), [&]<class T>(T) {
     const T* a = call.in[0].data<T>();
     const T* b = call.in[1].data<T>();
     T* y = out[0].mutable_data<T>();
     const int inner = p.rank - 1;
-    const int64_t n = p.size[inner], rows = n ? out[0].numel() / n : 0;
+    const int64_t n = p.size[inner], rows = out[0].numel() / n;
     if (rows == 1) {
       parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
         binary_row<F>(a + begin * p.stride_a[inner], p.stride_a[inner], b + begin * p.stride_b[inner],

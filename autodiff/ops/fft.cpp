@@ -1,5 +1,6 @@
-// Plans are made with FFTW_ESTIMATE: FFTW_MEASURE times candidates and may choose differently in the
-// next process, and results that differ in the last bit would break bit-exact resuming of a run.
+// Plans are made with FFTW_ESTIMATE: FFTW_MEASURE times candidates and may choose differently in
+// the next process, and results that differ in the last bit would break bit-exact resuming of a
+// run.
 #include "autodiff/ops/fft.h"
 
 #include <fftw3.h>

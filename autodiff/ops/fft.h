@@ -1,6 +1,7 @@
-// Fast Fourier transforms, the one seam to FFTW (GPL: whoever ships a binary linked with it ships it
-// under the GPL; another library would replace fft.cpp alone). Complex transforms only: a real signal
-// goes two rows at a time, as re + i im, which FFTW does twice as fast as its real transforms.
+// Fast Fourier transforms, the one seam to FFTW (GPL: whoever ships a binary linked with it ships
+// it under the GPL; another library would replace fft.cpp alone). Complex transforms only: a real
+// signal goes two rows at a time, as re + i im, which FFTW does twice as fast as its real
+// transforms.
 #pragma once
 #include <complex>
 #include <cstdint>

@@ -2,9 +2,9 @@
 //   fftcorr(g, k) = rev(k * rev(g)),   fftconv_kernel_grad(g, u) = rev(sum_b u_b * rev(g_b)).
 // A tile is a handful of neighbouring channels; tiles are independent, which is what threads share.
 //
-// FFT path: two batch rows a, b travel as a + i b, as a real kernel acts on both parts alone. For the
-// kernel's gradient one factor is conjugated: Re((g_a + i g_b) * (u_a - i u_b)) = g_a * u_a + g_b * u_b.
-// Only the kernel's spectra of one tile are kept; the batch streams through scratch.
+// FFT path: two batch rows a, b travel as a + i b, as a real kernel acts on both parts alone. For
+// the kernel's gradient one factor is conjugated: Re((g_a + i g_b) * (u_a - i u_b)) = g_a * u_a +
+// g_b * u_b. Only the kernel's spectra of one tile are kept; the batch streams through scratch.
 #include "autodiff/ops/fftconv.h"
 
 #include <cmath>
@@ -53,7 +53,8 @@ inline constexpr int kBlock = 8;  ///< outputs held in registers at once
 
 /// dst[l][lane] = x[l or L-1-l, lane]; channels beyond `width` are zero.
 template <class T>
-void load_lanes(T* __restrict dst, const T* __restrict x, const Dims& d, int64_t width, bool reversed) {
+void load_lanes(T* __restrict dst, const T* __restrict x, const Dims& d, int64_t width,
+                bool reversed) {
   for (int64_t l = 0; l < d.L; ++l) {
     const T* row = x + (reversed ? d.L - 1 - l : l) * d.H;
     if (width == kLanes<T>) {
@@ -64,7 +65,8 @@ void load_lanes(T* __restrict dst, const T* __restrict x, const Dims& d, int64_t
   }
 }
 template <class T>
-void store_lanes(T* __restrict x, const T* __restrict src, const Dims& d, int64_t width, bool reversed) {
+void store_lanes(T* __restrict x, const T* __restrict src, const Dims& d, int64_t width,
+                 bool reversed) {
   for (int64_t l = 0; l < d.L; ++l) {
     T* row = x + (reversed ? d.L - 1 - l : l) * d.H;
     for (int w = 0; w < width; ++w) row[w] = src[l * kLanes<T> + w];
@@ -74,12 +76,12 @@ void store_lanes(T* __restrict x, const T* __restrict src, const Dims& d, int64_
 /// Rows before and after the filter lanes that must be zero.
 inline constexpr int64_t kGuard = kBlock;
 
-/// y (=, or += if accumulate) causal convolution of filter lanes k (guarded) and x, both [L][kLanes];
-/// y has room for L rounded up to kBlock rows.
+/// y (=, or += if accumulate) causal convolution of filter lanes k (guarded) and x, both
+/// [L][kLanes]; y has room for L rounded up to kBlock rows.
 template <class T>
 void convolve_lanes(const T* __restrict k, const T* __restrict x, T* __restrict y, int64_t L,
                     bool accumulate) {
-  typedef T Vector __attribute__((vector_size(kVectorBytes)));
+  typedef T Vector __attribute__((vector_size(kVectorBytes), may_alias));
   const auto* kv = reinterpret_cast<const Vector*>(k);
   const auto* xv = reinterpret_cast<const Vector*>(x);
   auto* yv = reinterpret_cast<Vector*>(y);
@@ -176,7 +178,8 @@ void load_pair(std::complex<T>* rows, int64_t n, const T* x0, const T* x1, T sig
       }
     }
   }
-  for (int64_t w = 0; w < width; ++w) std::fill(rows + w * n + d.L, rows + (w + 1) * n, std::complex<T>());
+  for (int64_t w = 0; w < width; ++w)
+    std::fill(rows + w * n + d.L, rows + (w + 1) * n, std::complex<T>());
 }
 /// y0 = real parts, y1 (may be null) = imaginary parts of the first L elements of each row.
 template <class T>
@@ -206,7 +209,8 @@ void multiply(std::complex<T>* a, const std::complex<T>* b, int64_t n) {
   }
 }
 template <class T>
-void multiply_add(std::complex<T>* sum, const std::complex<T>* a, const std::complex<T>* b, int64_t n) {
+void multiply_add(std::complex<T>* sum, const std::complex<T>* a, const std::complex<T>* b,
+                  int64_t n) {
   T* __restrict s = reinterpret_cast<T*>(sum);
   const T* __restrict p = reinterpret_cast<const T*>(a);
   const T* __restrict q = reinterpret_cast<const T*>(b);
@@ -218,8 +222,8 @@ void multiply_add(std::complex<T>* sum, const std::complex<T>* a, const std::com
 
 /// spectra[w] = FFT of kernel row h + w, divided by n (the inverse transform does not).
 template <class T>
-void kernel_spectra(std::complex<T>* spectra, std::complex<T>* scratch, const T* k, const Fft<T>& fft,
-                    int64_t L, int64_t width) {
+void kernel_spectra(std::complex<T>* spectra, std::complex<T>* scratch, const T* k,
+                    const Fft<T>& fft, int64_t L, int64_t width) {
   const int64_t n = fft.size();
   for (int64_t w = 0; w < width; ++w) {
     for (int64_t l = 0; l < L; ++l) scratch[l] = k[w * L + l] / static_cast<T>(n);
@@ -255,7 +259,8 @@ void fft_convolution(const T* u, const T* k, T* y, const Dims& d, bool transpose
   });
 }
 
-/// dk [H, L], and in the same pass du = fftcorr(g, k) unless du is null: the spectra of g serve both.
+/// dk [H, L], and in the same pass du = fftcorr(g, k) unless du is null: the spectra of g serve
+/// both.
 template <class T>
 void fft_backward(const T* g, const T* u, const T* k, T* du, T* dk, const Dims& d) {
   const int64_t n = fft_good_size(2 * d.L - 1), W = tile_width<T>(n);
@@ -328,7 +333,8 @@ void backward(const Tensor& g, const Tensor& u, const Tensor& k, Tensor& du, Ten
     return;
   }
   dispatch_float(u.dtype(), [&]<class T>(T) {
-    fft_backward(g.data<T>(), u.data<T>(), k.data<T>(), du.mutable_data<T>(), dk.mutable_data<T>(), d);
+    fft_backward(g.data<T>(), u.data<T>(), k.data<T>(), du.mutable_data<T>(), dk.mutable_data<T>(),
+                 d);
   });
 }
 
@@ -344,7 +350,8 @@ void infer_conv(const char* where, const Call& call, Outputs& out) {
   check(call.in.size() == 2 && call.shape(0).rank() == 3 && call.shape(1).rank() == 2 &&
             call.shape(1)[0] == call.shape(0)[2] && call.shape(1)[1] == call.shape(0)[1] &&
             call.shape(0).numel() > 0,
-        where, "needs a signal [B, L, H] and a kernel [H, L], got ", call.shape(0), " and ", call.shape(1));
+        where, "needs a signal [B, L, H] and a kernel [H, L], got ", call.shape(0), " and ",
+        call.shape(1));
   check(call.in[0].is_float() && call.in[0].dtype() == call.in[1].dtype(), where, "dtypes ",
         name(call.in[0].dtype()), " and ", name(call.in[1].dtype()), " of ", call.shape(0), " and ",
         call.shape(1));
@@ -353,9 +360,10 @@ void infer_conv(const char* where, const Call& call, Outputs& out) {
 
 std::vector<Sample> conv_samples(DType dtype, int64_t width, const Rng& rng) {
   auto make = [&](int64_t B, int64_t L, int64_t H, const char* label) {
-    return Sample{{rng.split("signal").normal({B, L, H}, dtype), rng.split("kernel").normal({H, L}, dtype)},
-                  {},
-                  label};
+    return Sample{
+        {rng.split("signal").normal({B, L, H}, dtype), rng.split("kernel").normal({H, L}, dtype)},
+        {},
+        label};
   };
   return {make(2, 11, width, "direct"), make(1, 1, width, "one step"),
           make(3, kDirectConvolution + 2, std::min<int64_t>(width, 3), "FFT"),
@@ -371,7 +379,8 @@ std::vector<Sample> bad_conv_samples() {
 const Op fftconv_op = {
     .name = "fftconv",
     .infer = [](const Call& call, Outputs& out) { infer_conv("fftconv", call, out); },
-    .forward = [](const Call& call, std::span<Tensor> out) { convolution(call.in[0], call.in[1], out[0], false); },
+    .forward = [](const Call& call,
+                  std::span<Tensor> out) { convolution(call.in[0], call.in[1], out[0], false); },
     .vjp =
         [](const Vjp& v) {
           if (!grad_enabled() && v.needs[0] && v.needs[1]) {
@@ -393,7 +402,8 @@ const Op fftconv_op = {
 const Op fftcorr_op = {
     .name = "fftcorr",
     .infer = [](const Call& call, Outputs& out) { infer_conv("fftcorr", call, out); },
-    .forward = [](const Call& call, std::span<Tensor> out) { convolution(call.in[0], call.in[1], out[0], true); },
+    .forward = [](const Call& call,
+                  std::span<Tensor> out) { convolution(call.in[0], call.in[1], out[0], true); },
     .vjp =
         [](const Vjp& v) {
           if (v.needs[0]) v.dx[0] = fftconv(v.g, v.in[1]);
@@ -408,14 +418,15 @@ const Op kernel_grad_op = {
     .name = "fftconv_kernel_grad",
     .infer =
         [](const Call& call, Outputs& out) {
-          check(call.in.size() == 2 && call.shape(0).rank() == 3 && call.shape(0) == call.shape(1) &&
-                    call.in[0].is_float() && call.in[0].dtype() == call.in[1].dtype() &&
-                    call.shape(0).numel() > 0,
+          check(call.in.size() == 2 && call.shape(0).rank() == 3 &&
+                    call.shape(0) == call.shape(1) && call.in[0].is_float() &&
+                    call.in[0].dtype() == call.in[1].dtype() && call.shape(0).numel() > 0,
                 "fftconv_kernel_grad", "needs two signals [B, L, H], got ", call.shape(0), ' ',
                 name(call.in[0].dtype()), " and ", call.shape(1), ' ', name(call.in[1].dtype()));
           out.add({call.shape(0)[2], call.shape(0)[1]}, call.in[0].dtype());
         },
-    .forward = [](const Call& call, std::span<Tensor> out) { kernel_grad(call.in[0], call.in[1], out[0]); },
+    .forward = [](const Call& call,
+                  std::span<Tensor> out) { kernel_grad(call.in[0], call.in[1], out[0]); },
     .vjp =
         [](const Vjp& v) {
           if (v.needs[0]) v.dx[0] = fftconv(v.in[1], v.g);
@@ -425,17 +436,20 @@ const Op kernel_grad_op = {
     .samples =
         [](DType dtype, int64_t width, const Rng& rng) {
           auto make = [&](int64_t B, int64_t L, int64_t H, const char* label) {
-            return Sample{{rng.split("g").normal({B, L, H}, dtype), rng.split("u").normal({B, L, H}, dtype)},
-                          {},
-                          label};
+            return Sample{
+                {rng.split("g").normal({B, L, H}, dtype), rng.split("u").normal({B, L, H}, dtype)},
+                {},
+                label};
           };
-          return std::vector<Sample>{make(2, 11, width, "direct"),
-                                     make(3, kDirectConvolution + 2, std::min<int64_t>(width, 3), "FFT")};
+          return std::vector<Sample>{
+              make(2, 11, width, "direct"),
+              make(3, kDirectConvolution + 2, std::min<int64_t>(width, 3), "FFT")};
         },
     .bad_samples =
         [] {
-          return std::vector<Sample>{{{Tensor::zeros({2, 5, 3}), Tensor::zeros({2, 4, 3})}, {}, "lengths"},
-                                     {{Tensor::zeros({5, 3}), Tensor::zeros({5, 3})}, {}, "rank"}};
+          return std::vector<Sample>{
+              {{Tensor::zeros({2, 5, 3}), Tensor::zeros({2, 4, 3})}, {}, "lengths"},
+              {{Tensor::zeros({5, 3}), Tensor::zeros({5, 3})}, {}, "rank"}};
         },
 };
 
@@ -445,6 +459,8 @@ const RegisterOp r1(fftconv_op), r2(fftcorr_op), r3(kernel_grad_op);
 
 Tensor fftconv(const Tensor& u, const Tensor& k) { return apply(fftconv_op, {u, k}); }
 Tensor fftcorr(const Tensor& g, const Tensor& k) { return apply(fftcorr_op, {g, k}); }
-Tensor fftconv_kernel_grad(const Tensor& g, const Tensor& u) { return apply(kernel_grad_op, {g, u}); }
+Tensor fftconv_kernel_grad(const Tensor& g, const Tensor& u) {
+  return apply(kernel_grad_op, {g, u});
+}
 
 }  // namespace kindred

@@ -1,6 +1,7 @@
-// group_norm, with or without SiLU. Kernels walk the contiguous [S, C] image of a sample in tiles of
-// R rows, with per-channel constants repeated R times, so inner loops are long and unit-stride even
-// for few channels; sums are kept per tile position and folded in double. One sample is one task.
+// group_norm, with or without SiLU. Kernels walk the contiguous [S, C] image of a sample in tiles
+// of R rows, with per-channel constants repeated R times, so inner loops are long and unit-stride
+// even for few channels; sums are kept per tile position and folded in double. One sample is one
+// task.
 #include "autodiff/ops/group_norm.h"
 
 #include <cmath>
@@ -71,48 +72,63 @@ void infer(const Call& call, Outputs& out) {
   check(attrs.eps > 0, where, "eps must be positive, got ", attrs.eps);
   for (int i = 1; i < 3; ++i)
     check(call.shape(i) == Shape{x[-1]} && call.in[i].dtype() == call.in[0].dtype(), where,
-          i == 1 ? "gain " : "shift ", call.shape(i), ' ', name(call.in[i].dtype()), " for x ", x, ' ',
-          name(call.in[0].dtype()));
+          i == 1 ? "gain " : "shift ", call.shape(i), ' ', name(call.in[i].dtype()), " for x ", x,
+          ' ', name(call.in[0].dtype()));
   out.add(x, call.in[0].dtype());
   out.add({x[0], attrs.groups}, call.in[0].dtype());  // mean
   out.add({x[0], attrs.groups}, call.in[0].dtype());  // 1 / sqrt(var + eps)
 }
 
+// The loops over a tile are functions of their own: pointers captured by a lambda lose their
+// restrict, and with it the vectorisation.
+
 template <class T>
-void forward_image(const Layout& l, const GroupNormAttrs& attrs, const T* __restrict x, const T* gain,
-                   const T* shift, T* __restrict y, T* mean, T* rstd, T* __restrict scratch) {
+void sum_tile(int64_t n, const T* __restrict x, T* __restrict sums) {
+  for (int64_t i = 0; i < n; ++i) sums[i] += x[i];
+}
+template <class T>
+void square_tile(int64_t n, const T* __restrict x, const T* __restrict mean, T* __restrict sums) {
+  for (int64_t i = 0; i < n; ++i) sums[i] += (x[i] - mean[i]) * (x[i] - mean[i]);
+}
+template <bool silu, class T>
+void forward_tile(int64_t n, const T* __restrict x, const T* __restrict a, const T* __restrict b,
+                  T* __restrict y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T z = x[i] * a[i] + b[i];
+    y[i] = silu ? z * vsigmoid(z) : z;
+  }
+}
+
+template <class T>
+void forward_image(const Layout& l, const GroupNormAttrs& attrs, const T* __restrict x,
+                   const T* gain, const T* shift, T* __restrict y, T* mean, T* rstd,
+                   T* __restrict scratch) {
   T* __restrict sums = scratch;
   T* __restrict a = scratch + l.tile;
   T* __restrict b = scratch + 2 * l.tile;
   const double count = static_cast<double>(l.positions * l.group);
 
   std::fill_n(sums, l.tile, T(0));
-  for_tiles(l, [&](int64_t at, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) sums[i] += x[at + i];
-  });
+  for_tiles(l, [&](int64_t at, int64_t n) { sum_tile(n, x + at, sums); });
   for (int64_t g = 0; g < l.groups; ++g)
     mean[g] = static_cast<T>(over_group(l, g, [&](int64_t c) { return fold(l, sums, c); }) / count);
 
   // Second pass about the mean: no cancellation where the mean is large.
   fill_tile(l, a, [&](int64_t c) { return mean[c / l.group]; });
   std::fill_n(sums, l.tile, T(0));
-  for_tiles(l, [&](int64_t at, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) sums[i] += (x[at + i] - a[i]) * (x[at + i] - a[i]);
-  });
+  for_tiles(l, [&](int64_t at, int64_t n) { square_tile(n, x + at, a, sums); });
   for (int64_t g = 0; g < l.groups; ++g) {
     const double var = over_group(l, g, [&](int64_t c) { return fold(l, sums, c); }) / count;
     rstd[g] = static_cast<T>(1 / std::sqrt(var + attrs.eps));
   }
   fill_tile(l, a, [&](int64_t c) { return gain[c] * rstd[c / l.group]; });
-  fill_tile(l, b, [&](int64_t c) { return shift[c] - mean[c / l.group] * gain[c] * rstd[c / l.group]; });
+  fill_tile(l, b,
+            [&](int64_t c) { return shift[c] - mean[c / l.group] * gain[c] * rstd[c / l.group]; });
   for_tiles(l, [&](int64_t at, int64_t n) {
     if (attrs.silu) {
-      for (int64_t i = 0; i < n; ++i) {
-        const T z = x[at + i] * a[i] + b[i];
-        y[at + i] = z * vsigmoid(z);
-      }
+      forward_tile<true>(n, x + at, a, b, y + at);
     } else {
-      for (int64_t i = 0; i < n; ++i) y[at + i] = x[at + i] * a[i] + b[i];
+      forward_tile<false>(n, x + at, a, b, y + at);
     }
   });
 }
@@ -123,23 +139,50 @@ void run(const Call& call, std::span<Tensor> out) {
   Tensor scratch = Tensor::empty({l.batch, 3 * l.tile}, out[0].dtype());
   dispatch_float(out[0].dtype(), [&]<class T>(T) {
     const T *x = call.in[0].data<T>(), *gain = call.in[1].data<T>(), *shift = call.in[2].data<T>();
-    T *y = out[0].mutable_data<T>(), *mean = out[1].mutable_data<T>(), *rstd = out[2].mutable_data<T>();
+    T *y = out[0].mutable_data<T>(), *mean = out[1].mutable_data<T>(),
+      *rstd = out[2].mutable_data<T>();
     T* buffers = scratch.mutable_data<T>();
     parallel_for(l.batch, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
-        forward_image(l, attrs, x + i * l.image(), gain, shift, y + i * l.image(), mean + i * l.groups,
-                      rstd + i * l.groups, buffers + i * 3 * l.tile);
+        forward_image(l, attrs, x + i * l.image(), gain, shift, y + i * l.image(),
+                      mean + i * l.groups, rstd + i * l.groups, buffers + i * 3 * l.tile);
     });
   });
+}
+
+/// dz = g silu'(z) or g, and its sums with 1 and xhat.
+template <bool silu, class T>
+void backward_tile(int64_t n, const T* __restrict x, const T* __restrict g, const T* __restrict a,
+                   const T* __restrict b, const T* __restrict gains, const T* __restrict shifts,
+                   T* __restrict sums, T* __restrict products, T* __restrict dz) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T xhat = x[i] * a[i] + b[i];
+    T d = g[i];
+    if constexpr (silu) {
+      const T z = xhat * gains[i] + shifts[i], s = vsigmoid(z);
+      d *= s + z * s * (1 - s);
+    }
+    sums[i] += d;
+    products[i] += d * xhat;
+    dz[i] = d;
+  }
+}
+
+/// dx = p dz + q x + r, in place.
+template <class T>
+void combine_tile(int64_t n, const T* __restrict p, const T* __restrict q, const T* __restrict r,
+                  const T* __restrict x, T* __restrict dx) {
+  for (int64_t i = 0; i < n; ++i) dx[i] = p[i] * dx[i] + q[i] * x[i] + r[i];
 }
 
 /// What one sample adds to the gradients; dz = g silu'(z) is kept in dx between the passes:
 ///   dgain = sum dz xhat,  dshift = sum dz,
 ///   dx = rstd (dz gain - mean_group(dz gain) - xhat mean_group(dz gain xhat)).
 template <class T>
-void backward_image(const Layout& l, const GroupNormAttrs& attrs, const T* __restrict x, const T* gain,
-                    const T* shift, const T* mean, const T* rstd, const T* __restrict g,
-                    T* __restrict dx, T* dgain, T* dshift, T* __restrict scratch) {
+void backward_image(const Layout& l, const GroupNormAttrs& attrs, const T* __restrict x,
+                    const T* gain, const T* shift, const T* mean, const T* rstd,
+                    const T* __restrict g, T* __restrict dx, T* dgain, T* dshift,
+                    T* __restrict scratch) {
   T* __restrict a = scratch;
   T* __restrict b = scratch + l.tile;
   T* __restrict gains = scratch + 2 * l.tile;
@@ -155,20 +198,9 @@ void backward_image(const Layout& l, const GroupNormAttrs& attrs, const T* __res
   std::fill_n(products, l.tile, T(0));
   for_tiles(l, [&](int64_t at, int64_t n) {
     if (attrs.silu) {
-      for (int64_t i = 0; i < n; ++i) {
-        const T xhat = x[at + i] * a[i] + b[i], z = xhat * gains[i] + shifts[i];
-        const T s = vsigmoid(z), dz = g[at + i] * (s + z * s * (1 - s));
-        sums[i] += dz;
-        products[i] += dz * xhat;
-        dx[at + i] = dz;
-      }
+      backward_tile<true>(n, x + at, g + at, a, b, gains, shifts, sums, products, dx + at);
     } else {
-      for (int64_t i = 0; i < n; ++i) {
-        const T dz = g[at + i];
-        sums[i] += dz;
-        products[i] += dz * (x[at + i] * a[i] + b[i]);
-        dx[at + i] = dz;
-      }
+      backward_tile<false>(n, x + at, g + at, a, b, gains, shifts, sums, products, dx + at);
     }
   });
   for (int64_t c = 0; c < l.channels; ++c) {
@@ -180,8 +212,10 @@ void backward_image(const Layout& l, const GroupNormAttrs& attrs, const T* __res
   T *p = gains, *q = sums, *r = products;
   for (int64_t group = 0; group < l.groups; ++group) {
     const double s = rstd[group], m = mean[group];
-    const double mean1 = over_group(l, group, [&](int64_t c) { return double(gain[c]) * dshift[c]; }) / count;
-    const double mean2 = over_group(l, group, [&](int64_t c) { return double(gain[c]) * dgain[c]; }) / count;
+    const double mean1 =
+        over_group(l, group, [&](int64_t c) { return double(gain[c]) * dshift[c]; }) / count;
+    const double mean2 =
+        over_group(l, group, [&](int64_t c) { return double(gain[c]) * dgain[c]; }) / count;
     for (int64_t c = group * l.group; c < (group + 1) * l.group; ++c) {
       p[c] = static_cast<T>(gain[c] * s);
       q[c] = static_cast<T>(-s * s * mean2);
@@ -190,9 +224,7 @@ void backward_image(const Layout& l, const GroupNormAttrs& attrs, const T* __res
   }
   for (T* tile : {p, q, r})
     for (int64_t i = l.channels; i < l.tile; ++i) tile[i] = tile[i - l.channels];
-  for_tiles(l, [&](int64_t at, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) dx[at + i] = gains[i] * dx[at + i] + sums[i] * x[at + i] + products[i];
-  });
+  for_tiles(l, [&](int64_t at, int64_t n) { combine_tile(n, p, q, r, x + at, dx + at); });
 }
 
 /// [B, C] -> [C], added up in order of the samples.
@@ -219,13 +251,14 @@ void backward(const Vjp& v) {
   dispatch_float(x.dtype(), [&]<class T>(T) {
     const T *xs = x.data<T>(), *gain = v.in[1].data<T>(), *shift = v.in[2].data<T>();
     const T *mean = v.saved[0].data<T>(), *rstd = v.saved[1].data<T>(), *g = v.g.data<T>();
-    T *dxs = dx.mutable_data<T>(), *dgains = dgain.mutable_data<T>(), *dshifts = dshift.mutable_data<T>();
+    T *dxs = dx.mutable_data<T>(), *dgains = dgain.mutable_data<T>(),
+      *dshifts = dshift.mutable_data<T>();
     T* buffers = scratch.mutable_data<T>();
     parallel_for(l.batch, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t at = i * l.image();
-        backward_image(l, attrs, xs + at, gain, shift, mean + i * l.groups, rstd + i * l.groups, g + at,
-                       dxs + at, dgains + i * l.channels, dshifts + i * l.channels,
+        backward_image(l, attrs, xs + at, gain, shift, mean + i * l.groups, rstd + i * l.groups,
+                       g + at, dxs + at, dgains + i * l.channels, dshifts + i * l.channels,
                        buffers + i * 6 * l.tile);
       }
     });
@@ -289,7 +322,8 @@ const RegisterOp registered(op);
 
 }  // namespace
 
-Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& gain, const Tensor& shift, double eps) {
+Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& gain, const Tensor& shift,
+                  double eps) {
   return apply(op, {x, gain, shift}, Attrs::of(GroupNormAttrs{groups, eps, false}));
 }
 Tensor group_norm_silu(const Tensor& x, int64_t groups, const Tensor& gain, const Tensor& shift,

@@ -1,7 +1,8 @@
 // Group normalisation (Wu and He 2018), channels last: the C channels form G groups of consecutive
 // ones; each group of each sample is normalised over its channels and all positions.
 //   y = (x - mean) / sqrt(var + eps) * gain + shift,   var over N, not N - 1
-// With SiLU fused behind it, as U-Nets use it everywhere: the pair is bound by memory, not arithmetic.
+// With SiLU fused behind it, as U-Nets use it everywhere: the pair is bound by memory, not
+// arithmetic.
 #pragma once
 #include "autodiff/tensor.h"
 

@@ -159,7 +159,7 @@ const Op linear_op = [] {
     g.lda = g.ldb = g.k;
     g.ldc = g.n;
     gemm(g, out[0].dtype());
-    if (call.in.size() < 3) return;
+    if (call.in.size() < 3 || g.n == 0) return;
     dispatch_float(out[0].dtype(), [&]<class T>(T) {
       const T* __restrict bias = call.in[2].data<T>();
       T* y = out[0].mutable_data<T>();
@@ -174,9 +174,9 @@ const Op linear_op = [] {
   };
   op.vjp = [](const Vjp& v) {
     const Tensor &x = v.in[0], &w = v.in[1];
-    if (v.needs[0]) v.dx[0] = matmul(v.g, w);
-    if (v.needs[1])
-      v.dx[1] = matmul(reshape(v.g, {-1, w.dim(0)}), reshape(x, {-1, w.dim(1)}), {true, false});
+    const Tensor g = reshape(v.g, {-1, w.dim(0)});
+    if (v.needs[0]) v.dx[0] = reshape(matmul(g, w), x.shape());
+    if (v.needs[1]) v.dx[1] = matmul(g, reshape(x, {-1, w.dim(1)}), {true, false});
     if (v.in.size() > 2 && v.needs[2]) v.dx[2] = sum_to(v.g, {w.dim(0)});
   };
   op.reads = 3;

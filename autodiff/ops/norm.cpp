@@ -1,8 +1,8 @@
 // layer_norm: y = xhat gain + shift, xhat = (x - mean) rstd, rstd = 1/sqrt(var + eps), var biased.
 //   dx = rstd (h - mean(h) - xhat mean(h xhat)) with h = g gain; dgain = sum over rows of g xhat.
 // rms_norm: y = x rstd gain, rstd = 1/sqrt(mean(x^2) + eps); dx = rstd (h - xhat mean(h xhat)).
-// Mean and variance in two passes. Rows are cut into fixed chunks, whose sums dgain and dshift add up
-// in chunk order. One kernel serves both norms: RMS is the case without centring.
+// Mean and variance in two passes. Rows are cut into fixed chunks, whose sums dgain and dshift add
+// up in chunk order. One kernel serves both norms: RMS is the case without centring.
 #include "autodiff/ops/norm.h"
 
 #include <cmath>
@@ -26,17 +26,18 @@ int64_t row_grain(int64_t rows, int64_t width) {
 }
 
 void infer_norm(const char* where, std::size_t most_inputs, const Call& call, Outputs& out) {
-  check(call.in.size() >= 2 && call.in.size() <= most_inputs, where, "got ", call.in.size(), " inputs");
+  check(call.in.size() >= 2 && call.in.size() <= most_inputs, where, "got ", call.in.size(),
+        " inputs");
   const Tensor& x = call.in[0];
   check(x.is_float() && x.rank() >= 1 && x.dim(-1) >= 1, where,
         "needs a floating-point tensor with a last dimension of at least 1, got ", x.shape(), ' ',
         name(x.dtype()));
   for (const Tensor& p : call.in.subspan(1))
-    check(p.rank() == 1 && p.dim(0) == x.dim(-1) && p.dtype() == x.dtype(), where, "input ", x.shape(),
-          ' ', name(x.dtype()), " needs gain and shift of shape [", x.dim(-1), "], got ", p.shape(), ' ',
-          name(p.dtype()));
+    check(p.rank() == 1 && p.dim(0) == x.dim(-1) && p.dtype() == x.dtype(), where, "input ",
+          x.shape(), ' ', name(x.dtype()), " needs gain and shift of shape [", x.dim(-1), "], got ",
+          p.shape(), ' ', name(p.dtype()));
   const double eps = call.attrs.as<NormAttrs>().eps;
-  check(eps >= 0, where, "eps is ", eps, "; it must not be negative");
+  check(eps >= 0, where, "eps is ", eps, " for ", x.shape(), "; it must not be negative");
   out.add(x.shape(), x.dtype());
   // Saved per row: mean, rstd.
   out.add({x.numel() / x.dim(-1), 2}, x.dtype());
@@ -83,7 +84,8 @@ void backward_norm(const Vjp& v) {
   const DType dtype = v.g.dtype();
   const int64_t n = shape[-1], rows = shape.numel() / n, grain = row_grain(rows, n);
   const int64_t chunks = (rows + grain - 1) / grain;
-  const bool need_x = v.needs[0], need_gain = v.needs[1], need_shift = v.in.size() > 2 && v.needs[2];
+  const bool need_x = v.needs[0], need_gain = v.needs[1],
+             need_shift = v.in.size() > 2 && v.needs[2];
   if (need_x) v.dx[0] = Tensor::empty(shape, dtype);
   // Per chunk: the sums over its rows of g xhat, then of g.
   Tensor partial = Tensor::empty({chunks, 2, n}, dtype);

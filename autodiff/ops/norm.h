@@ -4,8 +4,8 @@
 
 namespace kindred {
 
-/// (x - mean) / sqrt(var + eps) * gain + shift with the biased variance (Ba, Kiros and Hinton 2016).
-/// x [..., C], gain [C], shift [C] or undefined for the form without bias.
+/// (x - mean) / sqrt(var + eps) * gain + shift with the biased variance (Ba, Kiros and Hinton
+/// 2016). x [..., C], gain [C], shift [C] or undefined for the form without bias.
 Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& shift = {}, double eps = 1e-5);
 
 /// x / sqrt(mean(x^2) + eps) * gain (Zhang and Sennrich 2019). x [..., C], gain [C].

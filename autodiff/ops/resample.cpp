@@ -24,8 +24,8 @@ void infer_upsample(const Call& call, Outputs& out) {
   check_images(where, call);
   const auto [height, width] = call.attrs.as<UpsampleAttrs>();
   const Shape& x = call.shape(0);
-  check(half(height) == x[1] && half(width) == x[2], where, "x ", x, " upsamples to ", 2 * x[1], "x",
-        2 * x[2], " or one less, not to ", height, "x", width);
+  check(half(height) == x[1] && half(width) == x[2], where, "x ", x, " upsamples to ", 2 * x[1],
+        "x", 2 * x[2], " or one less, not to ", height, "x", width);
   out.add({x[0], height, width, x[3]}, call.in[0].dtype());
 }
 
@@ -37,7 +37,8 @@ void run_upsample(const Call& call, std::span<Tensor> out) {
     T* __restrict to = out[0].mutable_data<T>();
     parallel_for(y[0] * height, 8, [=](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
-        const T* __restrict line = x + (row / height * half(height) + row % height / 2) * half(width) * c;
+        const T* __restrict line =
+            x + (row / height * half(height) + row % height / 2) * half(width) * c;
         T* __restrict cells = to + row * width * c;
         for (int64_t j = 0; j < width; ++j)
           for (int64_t k = 0; k < c; ++k) cells[j * c + k] = line[j / 2 * c + k];
@@ -67,9 +68,11 @@ void run_pool(const Call& call, std::span<Tensor> out) {
           T* __restrict cell = to + (row * half(width) + j) * c;
           const int64_t left = 2 * j * c, right = left + c;
           const bool both = 2 * j + 1 < width;
-          for (int64_t k = 0; k < c; ++k) cell[k] = upper[left + k] + (both ? upper[right + k] : T(0));
+          for (int64_t k = 0; k < c; ++k)
+            cell[k] = upper[left + k] + (both ? upper[right + k] : T(0));
           if (!lower) continue;
-          for (int64_t k = 0; k < c; ++k) cell[k] += lower[left + k] + (both ? lower[right + k] : T(0));
+          for (int64_t k = 0; k < c; ++k)
+            cell[k] += lower[left + k] + (both ? lower[right + k] : T(0));
         }
       }
     });
@@ -78,7 +81,8 @@ void run_pool(const Call& call, std::span<Tensor> out) {
 
 std::vector<Sample> upsample_samples(DType dtype, int64_t width, const Rng& rng) {
   const Tensor x = rng.normal({2, 2, 3, width}, dtype);
-  return {{{x}, Attrs::of(UpsampleAttrs{4, 6}), "even"}, {{x}, Attrs::of(UpsampleAttrs{3, 5}), "odd"}};
+  return {{{x}, Attrs::of(UpsampleAttrs{4, 6}), "even"},
+          {{x}, Attrs::of(UpsampleAttrs{3, 5}), "odd"}};
 }
 std::vector<Sample> pool_samples(DType dtype, int64_t width, const Rng& rng) {
   return {{{rng.normal({2, 4, 2, width}, dtype)}, {}, "even"},

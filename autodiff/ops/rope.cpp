@@ -1,6 +1,7 @@
 // Rotary embedding: pair i at position p turns by a = p base^(-2i/R),
 //   y_1 = x_1 cos a - x_2 sin a,  y_2 = x_1 sin a + x_2 cos a.
-// A rotation's transpose is the rotation by -a, so the derivative is the same op with `inverse` set.
+// A rotation's transpose is the rotation by -a, so the derivative is the same op with `inverse`
+// set.
 #include "autodiff/ops/rope.h"
 
 #include <cmath>
@@ -21,32 +22,38 @@ struct RopeAttrs {
   bool inverse = false;
 };
 
-/// cos [L, R/2], then sin [L, R/2]. Computed in double by the recurrence of neighbouring positions,
-/// started anew every 64 of them, so that the error stays below 1e-14.
+/// cos [L, R/2], then sin [L, R/2]. Computed in double by the recurrence from each position to the
+/// next, started anew every 64 positions, so that the error stays below 1e-14.
 template <class T>
 Tensor angles(const RopeAttrs& a, int64_t length) {
-  constexpr int64_t kRestart = 64;
+  constexpr int64_t kRestart = 64, kBlock = 64;
   const int64_t pairs = a.rotary / 2;
   Tensor table = Tensor::empty({2, length, pairs}, dtype_of<T>);
   T* cosines = table.mutable_data<T>();
   T* sines = cosines + length * pairs;
-  parallel_for(pairs, 64, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const double step =
-          std::pow(a.base, -2 * static_cast<double>(i) / static_cast<double>(a.rotary));
-      const double step_c = std::cos(step), step_s = a.inverse ? -std::sin(step) : std::sin(step);
-      double c = 1, s = 0;
-      for (int64_t l = 0; l < length; ++l) {
-        if (l % kRestart == 0) {
-          const double angle = static_cast<double>(a.position_offset + l) * step;
-          c = std::cos(angle);
-          s = a.inverse ? -std::sin(angle) : std::sin(angle);
+  parallel_for(length, kRestart, [=](int64_t first, int64_t last) {
+    double c[kBlock], s[kBlock], step_c[kBlock], step_s[kBlock];
+    for (int64_t at = 0; at < pairs; at += kBlock) {
+      const int64_t n = std::min(kBlock, pairs - at);
+      for (int64_t i = 0; i < n; ++i) {
+        const double share = static_cast<double>(at + i) / static_cast<double>(a.rotary);
+        const double step = std::pow(a.base, -2 * share) * (a.inverse ? -1 : 1);
+        const double start = static_cast<double>(a.position_offset + first) * step;
+        c[i] = std::cos(start);
+        s[i] = std::sin(start);
+        step_c[i] = std::cos(step);
+        step_s[i] = std::sin(step);
+      }
+      for (int64_t l = first; l < last; ++l) {
+        T* __restrict out_c = cosines + l * pairs + at;
+        T* __restrict out_s = sines + l * pairs + at;
+        for (int64_t i = 0; i < n; ++i) {
+          out_c[i] = static_cast<T>(c[i]);
+          out_s[i] = static_cast<T>(s[i]);
+          const double next = c[i] * step_c[i] - s[i] * step_s[i];
+          s[i] = s[i] * step_c[i] + c[i] * step_s[i];
+          c[i] = next;
         }
-        cosines[l * pairs + i] = static_cast<T>(c);
-        sines[l * pairs + i] = static_cast<T>(s);
-        const double next = c * step_c - s * step_s;
-        s = s * step_c + c * step_s;
-        c = next;
       }
     }
   });
@@ -79,10 +86,11 @@ const Op rope_op = [] {
           "needs a floating-point tensor [B, L, H, D], got ", call.shape(0), ' ',
           name(call.in[0].dtype()));
     const auto a = call.attrs.as<RopeAttrs>();
-    check(a.rotary >= 0 && a.rotary % 2 == 0 && a.rotary <= call.shape(0)[3], "rope", "cannot turn ",
-          a.rotary, " dimensions of heads in ", call.shape(0), "; the number must be even and fit");
-    check(a.heads >= 0 && a.heads <= call.shape(0)[2], "rope", "cannot turn ", a.heads, " heads of ",
-          call.shape(0));
+    check(a.rotary >= 0 && a.rotary % 2 == 0 && a.rotary <= call.shape(0)[3], "rope",
+          "cannot turn ", a.rotary, " dimensions of heads in ", call.shape(0),
+          "; the number must be even and fit");
+    check(a.heads >= 0 && a.heads <= call.shape(0)[2], "rope", "cannot turn ", a.heads,
+          " heads of ", call.shape(0));
     check(a.base > 0, "rope", "base is ", a.base, " for ", call.shape(0), "; it must be positive");
     out.add(call.shape(0), call.in[0].dtype());
   };
@@ -126,9 +134,10 @@ const Op rope_op = [] {
   op.samples = [](DType dtype, int64_t width, const Rng& rng) -> std::vector<Sample> {
     const int64_t even = width + width % 2;
     const Tensor x = rng.normal({2, 3, 2, even + 1}, dtype);
-    return {{{x}, Attrs::of(RopeAttrs{5, 10000, RopeLayout::half, even, 2}), "half"},
-            {{x}, Attrs::of(RopeAttrs{0, 100, RopeLayout::interleaved, even, 2}), "interleaved"},
-            {{x}, Attrs::of(RopeAttrs{7, 100, RopeLayout::half, even, 1, true}), "one head, inverse"}};
+    return {
+        {{x}, Attrs::of(RopeAttrs{5, 10000, RopeLayout::half, even, 2}), "half"},
+        {{x}, Attrs::of(RopeAttrs{0, 100, RopeLayout::interleaved, even, 2}), "interleaved"},
+        {{x}, Attrs::of(RopeAttrs{7, 100, RopeLayout::half, even, 1, true}), "one head, inverse"}};
   };
   op.bad_samples = []() -> std::vector<Sample> {
     const Attrs usual = Attrs::of(RopeAttrs{0, 10000, RopeLayout::half, 4, 2});
@@ -150,8 +159,8 @@ const RegisterOp registration(rope_op);
 
 }  // namespace
 
-Tensor rope(const Tensor& x, int64_t position_offset, double base, RopeLayout layout, double fraction,
-            int64_t heads) {
+Tensor rope(const Tensor& x, int64_t position_offset, double base, RopeLayout layout,
+            double fraction, int64_t heads) {
   check(x.defined() && x.rank() == 4, "rope", "needs a tensor [B, L, H, D], got ",
         x.defined() ? x.shape().str() : "none");
   const int64_t rotary = 2 * std::llround(fraction * static_cast<double>(x.dim(3)) / 2);

@@ -10,9 +10,9 @@ namespace kindred {
 enum class RopeLayout { half, interleaved };
 
 /// x [B, L, H, D] rotated; token l is at position position_offset + l. Only the first
-/// R = 2 round(fraction D / 2) dimensions of a head turn. `heads` >= 0: only the first `heads` heads
-/// turn and the others are copied, so a packed [B, L, (H + 2 Hk) D] tensor, reshaped to
-/// [B, L, H + 2 Hk, D], needs one call with heads = H + Hk (queries and keys, not values).
+/// R = 2 round(fraction D / 2) dimensions of a head turn. `heads` >= 0: only the first `heads`
+/// heads turn and the others are copied, so a packed [B, L, (H + 2 Hk) D] tensor, reshaped to [B,
+/// L, H + 2 Hk, D], needs one call with heads = H + Hk (queries and keys, not values).
 Tensor rope(const Tensor& x, int64_t position_offset = 0, double base = 10000,
             RopeLayout layout = RopeLayout::half, double fraction = 1, int64_t heads = -1);
 

@@ -119,9 +119,10 @@ TEST_CASE("every op has a name, a shape check, a kernel, samples and bad samples
 }
 
 TEST_CASE("derivatives of first and second order agree with differences") {
-  for_each_sample(DType::f64, kWidths, [](const Op& op, const Sample& s, int64_t) {
+  for_each_sample(DType::f64, kWidths, [](const Op& op, const Sample& s, int64_t width) {
     if (!checks_in_f64(op, s)) return;
-    CHECK(gradient_error(call_of(op, s.attrs), s.inputs, Rng(3), 1e-6, 1e-5, active_of(s)) == "");
+    const double second = width == 1 || width == 17 ? 1e-5 : 0;  // the second order is dear
+    CHECK(gradient_error(call_of(op, s.attrs), s.inputs, Rng(3), 1e-6, second, active_of(s)) == "");
   });
 }
 

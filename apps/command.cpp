@@ -1,0 +1,58 @@
+#include "apps/command.h"
+
+#include <iostream>
+
+namespace kindred::apps {
+
+CommandLine::CommandLine(std::string usage, std::string description, std::string examples)
+    : usage_(std::move(usage)),
+      description_(std::move(description)),
+      examples_(std::move(examples)),
+      options_("options", 100, 60) {
+  options_.add_options()("help,h", "show this help");
+}
+
+void CommandLine::positional(const std::string& name, int max_count) { positions_.add(name.c_str(), max_count); }
+
+bool CommandLine::parse(int argc, char** argv) {
+  po::store(po::command_line_parser(argc, argv).options(options_).positional(positions_).run(), values_);
+  if (has("help")) {
+    std::cout << "usage: " << usage_ << "\n\n" << description_ << "\n\n" << options_;
+    if (!examples_.empty()) std::cout << "\nexamples:\n" << examples_;
+    return false;
+  }
+  po::notify(values_);
+  return true;
+}
+
+void CommandLine::add_settings_options() {
+  options_.add_options()("config,c", po::value<std::string>()->value_name("FILE"), "INI file with settings")(
+      "family,f", po::value<std::string>()->value_name("NAME"),
+      "transformer, ssm, diffusion, or objective/backbone; same as --set run.family=NAME")(
+      "set,s", po::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"),
+      "one setting, e.g. model.width=128; wins over the file; repeatable")(
+      "seed", po::value<int64_t>()->value_name("N"), "same as --set run.seed=N")(
+      "threads", po::value<int64_t>()->value_name("N"), "same as --set run.threads=N");
+}
+
+harness::Settings CommandLine::settings() const {
+  harness::Settings settings;
+  if (has("config")) settings = harness::Settings::from_file(get<std::string>("config"));
+  if (has("family")) settings.set("run.family", get<std::string>("family"), "--family");
+  if (has("seed")) settings.set("run.seed", std::to_string(get<int64_t>("seed")), "--seed");
+  if (has("threads")) settings.set("run.threads", std::to_string(get<int64_t>("threads")), "--threads");
+  if (has("set"))
+    for (const std::string& assignment : get<std::vector<std::string>>("set")) settings.set_assignment(assignment);
+  return settings;
+}
+
+void CommandLine::add_output_options() {
+  options_.add_options()("json", "print one JSON object on stdout, for scripts")("no-progress",
+                                                                                "no progress bar or progress lines");
+}
+
+harness::ProgressMode CommandLine::progress_mode() const {
+  return has("no-progress") ? harness::ProgressMode::silent : harness::ProgressMode::automatic;
+}
+
+}  // namespace kindred::apps

@@ -1,0 +1,73 @@
+// kindred: one program, a subcommand for each thing to do. Errors go to stderr as one line and set
+// the exit code documented in the README.
+#include <csignal>
+#include <cstring>
+#include <iostream>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "apps/command.h"
+#include "apps/data_command.h"
+#include "autodiff/check.h"
+
+namespace {
+
+using kindred::apps::Command;
+
+const std::vector<Command> kCommands = {
+    {"compare", "train several families on the same data and write a report", kindred::apps::compare_command},
+    {"train", "train one family", kindred::apps::train_command},
+    {"eval", "score a trained model on held-out data", kindred::apps::eval_command},
+    {"sample", "draw images or text from a trained model", kindred::apps::sample_command},
+    {"ngram", "count-based text baselines", kindred::apps::ngram_command},
+    {"data", "list, describe, fetch and verify data sets", kindred::apps::data_command},
+    {"inspect", "what is in a snapshot", kindred::apps::inspect_command},
+    {"options", "every setting of a family with its default", kindred::apps::options_command},
+    {"info", "version, libraries, processor", kindred::apps::info_command},
+};
+
+void print_help(std::ostream& out) {
+  out << "kindred compares families of generative models (transformers, diffusion, state-space models)\n"
+         "on the same data, in the same unit.\n\nusage: kindred COMMAND [options]\n\n";
+  for (const Command& c : kCommands) out << "  " << c.name << std::string(10 - std::strlen(c.name), ' ') << c.summary << '\n';
+  out << "\nkindred COMMAND --help explains a command. Start with:\n"
+         "  kindred compare experiments/quickstart.ini --out out/quickstart\n";
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_DFL);  // `kindred options | head` ends quietly
+  const std::string verb = argc > 1 ? argv[1] : "";
+  if (verb.empty() || verb == "--help" || verb == "-h" || verb == "help") {
+    print_help(verb.empty() ? std::cerr : std::cout);
+    return verb.empty() ? 2 : 0;
+  }
+  if (verb == "--version") {
+    std::cout << "kindred " KINDRED_VERSION "\n";
+    return 0;
+  }
+  try {
+    for (const Command& c : kCommands)
+      if (verb == c.name) return c.run(argc - 1, argv + 1);
+    std::vector<std::string> names;
+    for (const Command& c : kCommands) names.emplace_back(c.name);
+    const std::string near = kindred::harness::nearest(verb, names);
+    std::cerr << "kindred: unknown command \"" << verb << '"'
+              << (near.empty() ? "" : "; did you mean " + near + "?") << " (kindred --help lists them)\n";
+    return 2;
+  } catch (const kindred::Error& error) {
+    std::cerr << "kindred " << verb << ": " << error.what() << '\n';
+    return static_cast<int>(error.fault());
+  } catch (const boost::program_options::error& error) {
+    std::cerr << "kindred " << verb << ": " << error.what() << " (kindred " << verb << " --help explains)\n";
+    return 2;
+  } catch (const std::bad_alloc&) {
+    std::cerr << "kindred " << verb << ": out of memory; a smaller batch or model may fit\n";
+    return 7;
+  } catch (const std::exception& error) {
+    std::cerr << "kindred " << verb << ": " << error.what() << '\n';
+    return 1;
+  }
+}

@@ -1,0 +1,133 @@
+#include "apps/run_folder.h"
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "autodiff/ops/gemm.h"
+#include "autodiff/parallel.h"
+#include "harness/atomic_file.h"
+#include "harness/manifest.h"
+#include "harness/sha256.h"
+#include "harness/snapshot_store.h"
+
+namespace kindred::apps {
+
+using nlohmann::json;
+
+void print_plan(harness::Run& run) {
+  const data::DataSpec& spec = run.spec();
+  const auto& t = run.train_options();
+  std::printf("family        %s (%s), %lld parameters\n", run.options().family.c_str(), run.family().str().c_str(),
+              static_cast<long long>(run.parameter_count()));
+  std::printf("data          %s: %lld training, %s\n", spec.name.c_str(), static_cast<long long>(spec.train_size),
+              spec.modality == data::Modality::text
+                  ? (std::to_string(spec.levels) + " symbols, window " + std::to_string(spec.length)).c_str()
+                  : (std::to_string(spec.length) + " dims of " + std::to_string(spec.levels) + " levels").c_str());
+  std::printf("optimizer     %s, batch %lld, ", run.optimizer().name().c_str(), static_cast<long long>(t.batch));
+  if (t.seconds > 0) {
+    std::printf("at most %g s", t.seconds);
+  } else {
+    std::printf("%lld steps", static_cast<long long>(t.steps));
+  }
+  std::printf(", seed %lld, %d threads\n", static_cast<long long>(run.options().seed), threads());
+  std::fflush(stdout);
+}
+
+harness::RunDir open_run_folder(const CommandLine& line, const harness::Run& run) {
+  if (line.has("out")) return harness::RunDir::at(line.get<std::string>("out"), run.resolved());
+  std::string name = run.options().family + "-" + run.spec().name;
+  for (char& c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '-' && c != '.') c = '-';
+  return harness::RunDir("runs", name, run.resolved());
+}
+
+json write_manifest(const harness::RunDir& folder, const harness::Run& run, int argc, char** argv) {
+  harness::ManifestInput input;
+  input.argv.emplace_back("kindred");
+  for (int i = 0; i < argc; ++i) input.argv.emplace_back(argv[i]);
+  input.seed = static_cast<uint64_t>(run.options().seed);
+  input.data_name = run.spec().name;
+  input.data_sha256 = run.spec().sha256;
+  input.config_sha256 = harness::sha256_hex(run.resolved());
+  const std::string now = harness::make_manifest(input);
+  if (std::filesystem::exists(folder.manifest())) {
+    for (const std::string& d : harness::manifest_differences(harness::read_file(folder.manifest()), now))
+      std::cerr << "note: this run was started with another " << d << "; going on is not bit-exact\n";
+  }
+  harness::atomic_write(folder.manifest(), now);
+  return json::parse(now);
+}
+
+void add_trained_options(CommandLine& line) {
+  line.options().add_options()("run", po::value<std::string>()->value_name("RUN"), "run folder or snapshot file")(
+      "set,s", po::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"),
+      "change a setting of the run, e.g. eval.limit=100; repeatable")(
+      "threads", po::value<int64_t>()->value_name("N"), "same as --set run.threads=N");
+  line.positional("run", 1);
+}
+
+harness::Run load_trained(const CommandLine& line) {
+  namespace fs = std::filesystem;
+  check(line.has("run"), "run", "name a run folder or a snapshot file");
+  const std::string path = line.get<std::string>("run");
+  harness::Snapshot snapshot;
+  if (fs::is_directory(path)) {
+    std::vector<std::string> rejected;
+    const std::string folder = fs::is_directory(path + "/snapshots") ? path + "/snapshots" : path;
+    auto found = harness::find_latest(folder, &rejected);
+    for (const std::string& why : rejected) std::cerr << "refused " << why << '\n';
+    if (!found) fail(Fault::snapshot, "run", "no whole snapshot in ", folder, "; train it first");
+    snapshot = std::move(found->snapshot);
+  } else {
+    snapshot = harness::read_snapshot(path);
+  }
+  auto settings = harness::Settings::from_text(snapshot.config, path);
+  if (line.has("threads")) settings.set("run.threads", std::to_string(line.get<int64_t>("threads")), "--threads");
+  if (line.has("set"))
+    for (const std::string& assignment : line.get<std::vector<std::string>>("set")) settings.set_assignment(assignment);
+  harness::Run run(std::move(settings));
+  run.restore(snapshot);
+  return run;
+}
+
+json to_json(const harness::Likelihood& l, const std::string& unit) {
+  double symbols = 0;
+  for (double n : l.symbols) symbols += n;
+  json out = {{"kind", harness::name(l.kind)},
+              {"unit", unit},
+              {"bits_per_symbol", l.bits_per_symbol()},
+              {"nats_per_symbol", l.bits_per_symbol() * std::log(2.0)},
+              {"std_error_bits", l.std_error()},
+              {"symbols", static_cast<int64_t>(symbols)},
+              {"note", l.note}};
+  if (l.evaluations > 0) out["evaluations"] = l.evaluations;
+  return out;
+}
+
+json evaluate_and_print(harness::Run& run, const CommandLine& line, bool quiet) {
+  const auto& options = run.eval_options();
+  harness::LikelihoodOptions score{
+      .lane = options.lane, .batch = options.batch, .limit = options.limit, .progress = {}};
+  json result;
+  {
+    harness::ProgressBar bar("score " + run.options().family, 0, line.progress_mode());
+    score.progress = [&](int64_t done, int64_t) { bar.update(done); };
+    result = to_json(run.evaluate(score, run.eval_split()), run.spec().unit());
+    bar.finish();
+  }
+  result["split"] = data::name(run.eval_split());
+  if (!quiet)
+    std::printf("%-13s %.4f +- %.4f %s (%s) = %.4f nats over %lld targets; %s\n", data::name(run.eval_split()),
+                result["bits_per_symbol"].get<double>(), result["std_error_bits"].get<double>(),
+                run.spec().unit().c_str(), result["kind"].get<std::string>().c_str(),
+                result["nats_per_symbol"].get<double>(), static_cast<long long>(result["symbols"].get<int64_t>()),
+                result["note"].get<std::string>().c_str());
+  return result;
+}
+
+void write_json(const std::string& path, const json& value) { harness::atomic_write(path, value.dump(2) + "\n"); }
+
+}  // namespace kindred::apps

@@ -1,0 +1,31 @@
+// Run folders as the subcommands use them: opening one for training, loading a trained run, scoring it.
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "apps/command.h"
+#include "harness/run.h"
+#include "harness/run_dir.h"
+
+namespace kindred::apps {
+
+/// What will be trained: family, data, parameters, budget.
+void print_plan(harness::Run& run);
+/// The folder of --out, or runs/<family>-<data>-<hash of the configuration>; locked.
+harness::RunDir open_run_folder(const CommandLine& line, const harness::Run& run);
+/// manifest.json and config.resolved.ini of a run.
+nlohmann::json write_manifest(const harness::RunDir& folder, const harness::Run& run, int argc, char** argv);
+
+/// The positional RUN and --set of commands that use a trained model.
+void add_trained_options(CommandLine& line);
+/// Loads the newest whole snapshot of a run folder, or a snapshot file, with its own configuration.
+harness::Run load_trained(const CommandLine& line);
+
+/// Scores the run's held-out split; prints a line unless quiet. Returns bits, nats, kind, ...
+nlohmann::json evaluate_and_print(harness::Run& run, const CommandLine& line, bool quiet);
+nlohmann::json to_json(const harness::Likelihood& likelihood, const std::string& unit);
+
+/// Writes a file by rename, so that a reader never sees half of it.
+void write_json(const std::string& path, const nlohmann::json& value);
+
+}  // namespace kindred::apps

@@ -1,0 +1,90 @@
+// kindred sample: images as a PNG grid, text on stdout, points as a heat map.
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "apps/command.h"
+#include "apps/run_folder.h"
+#include "data/alphabet.h"
+#include "harness/picture.h"
+
+namespace kindred::apps {
+
+int sample_command(int argc, char** argv) {
+  CommandLine line("kindred sample RUN [--count N] [--out FILE.png] [--prompt TEXT]",
+                   "Draws from a trained model: a PNG grid of images (--out), or text on stdout. Sample number k\n"
+                   "depends on --seed and k alone, whatever the batch size and the number of threads.",
+                   "  kindred sample out/quickstart/runs/diffusion --count 64 --out clothes.png\n"
+                   "  kindred sample runs/nanogpt --count 1 --length 500 --prompt 'ROMEO:' --temperature 0.8\n");
+  add_trained_options(line);
+  line.options().add_options()("count,n", po::value<int64_t>()->default_value(16)->value_name("N"), "samples")(
+      "out,o", po::value<std::string>()->value_name("FILE"), "PNG file (images and points)")(
+      "seed", po::value<uint64_t>()->default_value(0)->value_name("N"), "seed of the samples")(
+      "length", po::value<int64_t>()->default_value(0)->value_name("N"), "text: symbols to write (0: one window)")(
+      "prompt", po::value<std::string>()->value_name("TEXT"), "text: the beginning to go on from")(
+      "temperature", po::value<double>()->default_value(1), "softmax temperature; 0 takes the most likely symbol")(
+      "top-k", po::value<int64_t>()->default_value(0), "keep only the k most likely symbols; 0 = all")(
+      "top-p", po::value<double>()->default_value(1), "keep the most likely symbols with this total mass")(
+      "steps", po::value<int64_t>()->default_value(0), "diffusion: solver steps; 0 = as configured")(
+      "sampler", po::value<std::string>()->default_value(""), "diffusion: sampler by name")(
+      "columns", po::value<int64_t>()->default_value(0), "images in a row; 0 = square")(
+      "scale", po::value<int64_t>()->default_value(0), "pixels a pixel; 0 = readable");
+  line.add_output_options();
+  if (!line.parse(argc, argv)) return 0;
+  harness::Run run = load_trained(line);
+  const data::DataSpec& spec = run.spec();
+
+  harness::SampleOptions options;
+  options.count = line.get<int64_t>("count");
+  check(options.count > 0, "sample", "--count must be positive");
+  options.length = line.get<int64_t>("length");
+  options.temperature = line.get<double>("temperature");
+  options.top_k = line.get<int64_t>("top-k");
+  options.top_p = line.get<double>("top-p");
+  options.steps = line.get<int64_t>("steps");
+  options.sampler = line.get<std::string>("sampler");
+  const bool text = spec.modality == data::Modality::text;
+  if (line.has("prompt")) {
+    check(text, "sample", "--prompt is for text; this run models ", spec.name);
+    options.prompt = data::Alphabet::of(spec).encode(line.get<std::string>("prompt"), "--prompt");
+  }
+  check(!line.has("out") || !text, "sample", "text goes to stdout; --out is for images");
+  check(line.has("out") || text || line.json(), "sample", "name a PNG file with --out (or use --json for the numbers)");
+  const Tensor samples = run.sample(options, line.get<uint64_t>("seed"));
+
+  if (text) {
+    const data::Alphabet alphabet = data::Alphabet::of(spec);
+    nlohmann::json texts = nlohmann::json::array();
+    for (int64_t k = 0; k < options.count; ++k) {
+      const std::string written =
+          alphabet.decode(samples.span<int32_t>().subspan(k * samples.dim(1), samples.dim(1)));
+      if (line.json()) {
+        texts.push_back(written);
+      } else {
+        if (k > 0) std::cout << "\n----\n";
+        if (line.has("prompt")) std::cout << line.get<std::string>("prompt");
+        std::cout << written << '\n';
+      }
+    }
+    if (line.json())
+      std::cout << nlohmann::json{{"samples", texts}}.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+    return 0;
+  }
+  if (line.has("out")) {
+    harness::write_sample_picture(line.get<std::string>("out"), samples, spec,
+                                  {.columns = line.get<int64_t>("columns"), .scale = line.get<int64_t>("scale")});
+  }
+  if (line.json()) {
+    nlohmann::json rows = nlohmann::json::array();
+    for (int64_t k = 0; k < samples.dim(0); ++k) {
+      nlohmann::json row = nlohmann::json::array();
+      for (int64_t i = 0; i < samples.dim(1); ++i) row.push_back(samples.item(k * samples.dim(1) + i));
+      rows.push_back(std::move(row));
+    }
+    std::cout << nlohmann::json{{"samples", rows}}.dump() << '\n';
+  } else {
+    std::cout << "wrote " << options.count << " samples to " << line.get<std::string>("out") << '\n';
+  }
+  return 0;
+}
+
+}  // namespace kindred::apps

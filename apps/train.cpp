@@ -1,0 +1,106 @@
+// kindred train: one family on one data set, in a run folder, resumable.
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "apps/command.h"
+#include "apps/run_folder.h"
+#include "harness/manifest.h"
+#include "harness/run_dir.h"
+#include "harness/snapshot_store.h"
+#include "harness/trainer.h"
+
+namespace kindred::apps {
+
+using harness::Run;
+
+int train_command(int argc, char** argv) {
+  CommandLine line("kindred train [--config FILE] [--family NAME] [--set KEY=VALUE]... [--out DIR]",
+                   "Trains one family on one data set. Settings come from defaults, then the file, then the\n"
+                   "command line; an unknown key is an error. The run folder gets config.resolved.ini (runnable\n"
+                   "again), metrics.jsonl, manifest.json and snapshots. After training the whole held-out split\n"
+                   "is scored. `kindred options --family NAME` lists every setting.",
+                   "  kindred train --config experiments/paper_nanogpt_cpu.ini --out runs/nanogpt\n"
+                   "  kindred train -f ssm -s data.name=kjv -s train.steps=500 -s model.width=64\n"
+                   "  kindred train -c runs/nanogpt/config.resolved.ini --out runs/nanogpt --resume auto\n");
+  line.add_settings_options();
+  line.options().add_options()("out,o", po::value<std::string>()->value_name("DIR"),
+                               "run folder (default: runs/NAME-HASH of the configuration)")(
+      "resume", po::value<std::string>()->value_name("auto|never")->default_value("never"),
+      "auto: go on from the newest whole snapshot of the folder, if there is one")(
+      "no-eval", "do not score the held-out split at the end")("dry-run", "build everything, print the plan, stop");
+  line.add_output_options();
+  if (!line.parse(argc, argv)) return 0;
+  const std::string resume = line.get<std::string>("resume");
+  check(resume == "auto" || resume == "never", "train", "--resume ", resume, ": choose auto or never");
+
+  Run run(line.settings());
+  const bool quiet = line.json();
+  if (!quiet) print_plan(run);
+  if (line.has("dry-run")) return 0;
+
+  const harness::RunDir folder = open_run_folder(line, run);
+  if (resume == "never" && !harness::list_snapshots(folder.snapshots()).empty())
+    fail(Fault::usage, "train", folder.path(),
+         " already holds a run; go on with --resume auto, or give another folder with --out");
+  const nlohmann::json manifest = write_manifest(folder, run, argc, argv);
+  harness::TrainControl control;
+  control.dir = folder.path();
+  control.label = "train " + run.options().family;
+  control.progress = line.progress_mode();
+  control.resume = resume == "auto" ? harness::Resume::automatic : harness::Resume::never;
+  control.provenance = manifest.dump();
+  const harness::TrainReport report = harness::train(run, control);
+  for (const std::string& why : report.rejected_snapshots) std::cerr << "refused " << why << '\n';
+  if (report.resumed_step > 0 && !quiet) std::cout << "resumed from step " << report.resumed_step << '\n';
+  const harness::Progress& p = run.progress();
+  if (report.interrupted) {
+    std::cerr << "stopped by a signal at step " << p.step << "; saved in " << folder.path()
+              << " (go on with --resume auto)\n";
+    return 75;
+  }
+
+  nlohmann::json result = {{"family", run.options().family}, {"parameters", run.parameter_count()},
+                           {"steps", p.step}, {"seconds", p.seconds}, {"flops", p.flops},
+                           {"gflop_per_s", p.seconds > 0 ? p.flops / p.seconds / 1e9 : 0},
+                           {"loss", p.loss}, {"smoothed_loss", p.smoothed}, {"run", folder.path()}};
+  if (std::isfinite(report.initial_loss)) {
+    result["initial_loss"] = report.initial_loss;
+    const double expected = run.objective().expected_initial_loss();
+    if (std::isfinite(expected)) result["expected_initial_loss"] = expected;
+  }
+  if (!quiet) {
+    if (result.contains("expected_initial_loss"))
+      std::printf("initial loss  %.4f (expected about %.4f)\n", report.initial_loss,
+                  result["expected_initial_loss"].get<double>());
+    std::printf("trained       %lld steps in %.1f s, %.1f GFLOP/s; loss %.4f (running average)\n",
+                static_cast<long long>(p.step), p.seconds, result["gflop_per_s"].get<double>(), p.smoothed);
+  }
+  if (!line.has("no-eval")) result["evaluation"] = evaluate_and_print(run, line, quiet);
+  write_json(folder.path() + "/result.json", result);
+  if (quiet) {
+    std::cout << result.dump(2) << '\n';
+  } else {
+    std::cout << "run           " << folder.path() << '\n';
+  }
+  return 0;
+}
+
+int eval_command(int argc, char** argv) {
+  CommandLine line("kindred eval RUN [--set KEY=VALUE]...",
+                   "Scores a trained model on held-out data. RUN is a run folder or a snapshot; its configuration\n"
+                   "is taken from the snapshot, --set changes parts of it (eval.split, eval.lane, eval.limit ...).\n"
+                   "Every number comes with its kind: exact, bound or estimate.",
+                   "  kindred eval runs/nanogpt --set eval.lane=stride:32\n"
+                   "  kindred eval out/quickstart/runs/diffusion --set eval.limit=100 --json\n");
+  add_trained_options(line);
+  line.add_output_options();
+  if (!line.parse(argc, argv)) return 0;
+  Run run = load_trained(line);
+  const nlohmann::json result = evaluate_and_print(run, line, line.json());
+  if (line.json()) std::cout << result.dump(2) << '\n';
+  return 0;
+}
+
+}  // namespace kindred::apps

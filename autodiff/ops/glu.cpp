@@ -1,0 +1,90 @@
+// One pass forward and one back over [rows, 2C]; the sigmoid is recomputed, not kept.
+#include "autodiff/ops/glu.h"
+
+#include "autodiff/op.h"
+#include "autodiff/ops/elementwise.h"
+#include "autodiff/ops/layout.h"
+#include "autodiff/ops/vector_math.h"
+#include "autodiff/parallel.h"
+
+namespace kindred {
+
+namespace {
+
+/// Rows of a chunk of about kGrain elements.
+int64_t rows_per_chunk(int64_t width) { return std::max<int64_t>(1, kGrain / width); }
+
+template <class T>
+void forward(const Tensor& in, Tensor& out) {
+  const int64_t C = out.dim(-1);
+  const T* x = in.data<T>();
+  T* y = out.mutable_data<T>();
+  parallel_for(out.numel() / C, rows_per_chunk(2 * C), [=](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* __restrict a = x + r * 2 * C, * __restrict b = a + C;
+      T* __restrict o = y + r * C;
+      for (int64_t i = 0; i < C; ++i) o[i] = a[i] * vsigmoid(b[i]);
+    }
+  });
+}
+
+template <class T>
+void backward(const Vjp& v) {
+  const int64_t C = v.g.dim(-1);
+  v.dx[0] = Tensor::empty(v.in[0].shape(), v.g.dtype());
+  const T *x = v.in[0].data<T>(), *g = v.g.data<T>();
+  T* dx = v.dx[0].mutable_data<T>();
+  parallel_for(v.g.numel() / C, rows_per_chunk(2 * C), [=](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* __restrict a = x + r * 2 * C, * __restrict b = a + C, * __restrict gr = g + r * C;
+      T* __restrict da = dx + r * 2 * C, * __restrict db = da + C;
+      for (int64_t i = 0; i < C; ++i) {
+        const T s = vsigmoid(b[i]);
+        da[i] = gr[i] * s;
+        db[i] = gr[i] * a[i] * s * (1 - s);
+      }
+    }
+  });
+}
+
+const Op glu_op = {
+    .name = "glu",
+    .infer =
+        [](const Call& call, Outputs& out) {
+          check(call.in.size() == 1 && call.in[0].is_float() && call.shape(0).rank() >= 1 &&
+                    call.shape(0)[-1] % 2 == 0 && call.shape(0).numel() > 0,
+                "glu", "needs a floating-point input of even last dimension, got ", call.shape(0),
+                ' ', name(call.in[0].dtype()));
+          out.add(call.shape(0).with(-1, call.shape(0)[-1] / 2), call.in[0].dtype());
+        },
+    .forward =
+        [](const Call& call, std::span<Tensor> out) {
+          dispatch_float(out[0].dtype(), [&]<class T>(T) { forward<T>(call.in[0], out[0]); });
+        },
+    .fused_vjp =
+        [](const Vjp& v) { dispatch_float(v.g.dtype(), [&]<class T>(T) { backward<T>(v); }); },
+    .composite =
+        [](std::span<const Tensor> in, const Attrs&) {
+          const int64_t C = in[0].dim(-1) / 2;
+          const int last = in[0].rank() - 1;
+          return slice(in[0], last, 0, C) * sigmoid(slice(in[0], last, C, C));
+        },
+    .flops = [](const Call& call) { return 6 * static_cast<double>(call.in[0].numel()); },
+    .samples =
+        [](DType dtype, int64_t width, const Rng& rng) {
+          return std::vector<Sample>{{{rng.normal({2, 3, 2 * width}, dtype)}, {}, "rows"},
+                                     {{rng.normal({2 * width}, dtype)}, {}, "vector"}};
+        },
+    .bad_samples =
+        [] {
+          return std::vector<Sample>{{{Tensor::zeros({2, 3})}, {}, "odd width"},
+                                     {{Tensor::zeros({2, 4}, DType::i32)}, {}, "integers"}};
+        },
+};
+const RegisterOp registered(glu_op);
+
+}  // namespace
+
+Tensor glu(const Tensor& x) { return apply(glu_op, {x}); }
+
+}  // namespace kindred

@@ -1,0 +1,335 @@
+#include "harness/compare.h"
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "autodiff/op.h"
+#include "autodiff/pool.h"
+#include "data/alphabet.h"
+#include "harness/atomic_file.h"
+#include "harness/baselines.h"
+#include "harness/manifest.h"
+#include "harness/ngram.h"
+#include "harness/picture.h"
+#include "harness/run_dir.h"
+#include "harness/sha256.h"
+#include "harness/trainer.h"
+
+namespace kindred::harness {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> parts;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, ',');) {
+    const auto first = part.find_first_not_of(" \t"), last = part.find_last_not_of(" \t");
+    if (first != std::string::npos) parts.push_back(part.substr(first, last - first + 1));
+  }
+  return parts;
+}
+
+void put_likelihood(json& row, const Likelihood& l) {
+  row["kind"] = name(l.kind);
+  row["bits"] = l.bits_per_symbol();
+  row["std_error"] = l.std_error();
+  row["note"] = l.note;
+  row["evaluations"] = l.evaluations;
+  json elements = json::array(), symbols = json::array();
+  for (double b : l.bits) elements.push_back(b);
+  for (double n : l.symbols) symbols.push_back(n);
+  row["element_bits"] = std::move(elements);
+  row["element_symbols"] = std::move(symbols);
+}
+
+/// What all rows of one comparison share.
+struct Shared {
+  std::shared_ptr<const data::Dataset> data;
+  data::Split split;
+  EvalOptions eval;
+  CompareOptions options;
+  const CompareControl& control;
+
+  const data::DataSpec& spec() const { return data->spec(); }
+  bool text() const { return spec().modality == data::Modality::text; }
+  void say(const std::string& line) const {
+    if (!control.quiet) std::cout << line << std::endl;
+  }
+};
+
+json image_baseline(const std::string& baseline, const Shared& shared) {
+  const double start = now();
+  const auto model = count_model(baseline, *shared.data);
+  json row = {{"name", baseline}, {"type", "baseline"}, {"family", model->summary()},
+              {"parameters", model->parameters()}, {"seconds", now() - start}, {"train_flops", 0},
+              {"examples", baseline == "uniform" ? 0 : shared.data->size(data::Split::train)}};
+  put_likelihood(row, score(*model, *shared.data, shared.split, shared.eval.limit));
+  if (shared.options.samples > 0) {
+    const double before = now();
+    const Tensor drawn = sample(*model, shared.spec(), Rng(0).split(baseline), shared.options.samples);
+    row["sample_seconds"] = (now() - before) / static_cast<double>(shared.options.samples);
+    const std::string file = "samples/" + baseline + ".png";
+    write_sample_picture(shared.control.out + "/" + file, drawn, shared.spec());
+    row["samples"] = file;
+  }
+  return row;
+}
+
+/// One row an order; contexts restart like the windows of the models, so that blocks can be paired.
+std::vector<json> ngram_baselines(const Shared& shared) {
+  const double start = now();
+  const auto stream = shared.data->stream(shared.split);
+  const int64_t window = shared.eval.lane == "reset" ? shared.spec().length : 0;
+  const auto orders = ngram_losses(shared.data->stream(data::Split::train), stream, shared.spec().levels,
+                                   shared.options.ngram_order, window);
+  std::vector<json> rows;
+  for (const NgramLosses& order : orders) {
+    json row = {{"name", std::to_string(order.order) + "-gram"}, {"type", "baseline"},
+                {"family", "Witten-Bell counts"}, {"seconds", (now() - start) / static_cast<double>(orders.size())},
+                {"train_flops", 0}, {"examples", shared.data->size(data::Split::train)}};
+    // Models predict every symbol but the first one of the stream.
+    std::span<const double> nats(order.nats);
+    if (shared.eval.limit > 0) {
+      const auto limit = static_cast<std::size_t>(shared.eval.limit * shared.spec().length);
+      nats = nats.first(std::min(nats.size(), limit + 1));
+    }
+    put_likelihood(row, blocked_likelihood(nats.subspan(1)));
+    row["note"] = window ? "context restarts every " + std::to_string(window) + " symbols" : "context carried";
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+void draw_samples(json& row, Run& run, const std::string& who, const Shared& shared) {
+  SampleOptions options;
+  options.count = shared.text() ? std::min<int64_t>(4, shared.options.samples) : shared.options.samples;
+  if (shared.text()) options.length = 300;
+  const double start = now();
+  const Tensor drawn = run.sample(options, 0);
+  row["sample_seconds"] = (now() - start) / static_cast<double>(options.count);
+  if (shared.text()) {
+    const data::Alphabet alphabet = data::Alphabet::of(shared.spec());
+    row["text_sample"] = alphabet.decode(drawn.span<int32_t>().first(static_cast<std::size_t>(drawn.dim(1))));
+  } else {
+    const std::string file = "samples/" + who + ".png";
+    write_sample_picture(shared.control.out + "/" + file, drawn, shared.spec());
+    row["samples"] = file;
+  }
+}
+
+json family_row(const std::string& who, const Settings& settings, const Shared& shared, bool& interrupted) {
+  Run run(settings, shared.data);
+  const std::string path = shared.control.out + "/runs/" + who;
+  if (fs::exists(path + "/config.resolved.ini") && read_file(path + "/config.resolved.ini") != run.resolved()) {
+    shared.say("  " + who + ": the settings have changed since the last start, training from the beginning");
+    fs::remove_all(path + "/snapshots");
+  }
+  const RunDir folder = RunDir::at(path, run.resolved());
+  const std::string result_path = folder.file("result.json");
+  const std::string config_hash = sha256_hex(run.resolved());
+  if (fs::exists(result_path)) {
+    json row = json::parse(read_file(result_path), nullptr, /*allow_exceptions=*/false);
+    if (!row.is_discarded() && row.value("config_sha256", "") == config_hash) {
+      shared.say("  " + who + ": finished before, result reused (--fresh trains again)");
+      return row;
+    }
+  }
+  ManifestInput manifest;
+  manifest.argv = shared.control.argv;
+  manifest.seed = static_cast<uint64_t>(run.options().seed);
+  manifest.data_name = run.spec().name;
+  manifest.data_sha256 = run.spec().sha256;
+  manifest.config_sha256 = config_hash;
+  const std::string provenance = make_manifest(manifest);
+  atomic_write(folder.manifest(), provenance);
+
+  pool::trim();
+  reset_peak_rss();
+  TrainControl train_control{.dir = folder.path(), .label = "train " + who, .progress = shared.control.progress,
+                             .resume = Resume::automatic, .provenance = provenance};
+  const TrainReport report = train(run, train_control);
+  for (const std::string& why : report.rejected_snapshots) std::cerr << "refused " << why << '\n';
+  if (report.interrupted) {
+    interrupted = true;
+    return {};
+  }
+  const Progress& p = run.progress();
+  json row = {{"name", who},
+              {"type", "family"},
+              {"family", run.family().str()},
+              {"parameters", run.parameter_count()},
+              {"steps", p.step},
+              {"examples", p.examples},
+              {"seconds", p.seconds},
+              {"train_flops", p.flops},
+              {"flops_per_example", p.flops / std::max<double>(1, static_cast<double>(p.examples))},
+              {"gflop_per_s", p.flops / std::max(1e-9, p.seconds) / 1e9},
+              {"final_loss", p.smoothed},
+              {"peak_bytes", report.peak_bytes},
+              {"peak_rss_bytes", peak_rss()},
+              {"config", run.resolved()},
+              {"config_sha256", config_hash},
+              {"parameter_bytes", run.slab().size() * 4}};
+  if (std::isfinite(report.initial_loss)) row["initial_loss"] = report.initial_loss;
+  json curve = json::array();
+  for (const CurvePoint& c : report.curve)
+    curve.push_back({{"step", c.step}, {"examples", c.examples}, {"seconds", c.seconds}, {"flops", c.flops},
+                     {"bits", c.bits}, {"std_error", c.std_error}});
+  row["curve"] = std::move(curve);
+
+  const double start = now();
+  {
+    LikelihoodOptions score{.lane = shared.eval.lane, .batch = shared.eval.batch, .limit = shared.eval.limit, .progress = {}};
+    ProgressBar bar("score " + who, 0, shared.control.progress);
+    score.progress = [&](int64_t done, int64_t) { bar.update(done); };
+    put_likelihood(row, run.evaluate(score, shared.split));
+    bar.finish();
+  }
+  row["eval_seconds"] = now() - start;
+  if (shared.options.samples > 0) draw_samples(row, run, who, shared);
+  atomic_write(result_path, row.dump() + "\n");
+  return row;
+}
+
+}  // namespace
+
+json compare(const Settings& given, const CompareControl& control, bool& interrupted) {
+  interrupted = false;
+  Settings common = given;
+  Shared shared{.data = nullptr, .split = data::Split::test, .eval = {}, .options = {}, .control = control};
+  common.read("compare", shared.options);
+  const std::vector<std::string> families = split_list(shared.options.families);
+  check(!families.empty(), "compare", "compare.families is empty");
+
+  // Every family's settings: the common ones, then its own section. All are built once before any is
+  // trained, so that a mistake in the last does not cost the time of the first.
+  std::vector<std::pair<std::string, Settings>> runs;
+  for (const std::string& who : families) {
+    Settings settings = given.without({"compare"});
+    for (const std::string& other : families) settings = settings.without({other});
+    settings.merge(given.section(who));
+    if (!settings.has("run.family")) settings.set("run.family", who, "compare.families");
+    runs.emplace_back(who, std::move(settings));
+  }
+  std::string resolved_all;
+  for (const auto& [who, settings] : runs) {
+    Run probe(settings, shared.data);
+    if (!shared.data) {
+      shared.data = std::shared_ptr<const data::Dataset>(probe.shared_dataset());
+      shared.split = probe.eval_split();
+      shared.eval = probe.eval_options();
+    }
+    check(probe.eval_split() == shared.split, "compare", who, " is scored on another split than ", families[0]);
+    resolved_all += probe.resolved();
+  }
+
+  if (control.fresh) fs::remove_all(control.out + "/runs");
+  fs::create_directories(control.out + "/samples");
+  fs::create_directories(control.out + "/runs");
+  const data::DataSpec& spec = shared.spec();
+  const int64_t held_out = shared.data->size(shared.split);
+  const int64_t scored = shared.eval.limit > 0 ? std::min(shared.eval.limit, held_out) : held_out;
+  shared.say(shared.options.title + "\n  data: " + spec.name + ", " + std::to_string(spec.train_size) + " training, " +
+             std::to_string(scored) + " held-out " + (shared.text() ? "symbols" : "elements") + " scored");
+
+  json results = {{"format", "kindred-comparison"},
+                  {"version", 1},
+                  {"title", shared.options.title},
+                  {"question", shared.options.question},
+                  {"created_utc", utc_now()},
+                  {"command", control.command},
+                  {"unit", spec.unit()},
+                  {"config", given.text()},
+                  {"data",
+                   {{"name", spec.name}, {"modality", data::name(spec.modality)}, {"levels", spec.levels},
+                    {"length", spec.length}, {"height", spec.height}, {"width", spec.width},
+                    {"train", spec.train_size}, {"scored", scored}, {"split", data::name(shared.split)},
+                    {"sha256", spec.sha256}}}};
+  json& rows = results["rows"] = json::array();
+  if (spec.entropy_bits) {
+    results["data"]["entropy_bits"] = *spec.entropy_bits;
+    rows.push_back({{"name", "true entropy"}, {"type", "entropy"}, {"family", "the source itself"}, {"kind", "exact"},
+                    {"bits", *spec.entropy_bits}, {"std_error", 0}, {"note", "no model can be below it in expectation"}});
+  }
+  if (!shared.text()) {
+    const Tensor real = shared.data->elements(shared.split, 0, std::min(held_out, std::max<int64_t>(1, shared.options.samples)))
+                            .symbols;
+    if (real.defined() && shared.options.samples > 0) {
+      write_sample_picture(control.out + "/samples/real.png", real, spec);
+      results["real"] = "samples/real.png";
+    }
+  }
+  for (const std::string& baseline : split_list(shared.options.baselines)) {
+    if (baseline == "ngram") {
+      check(shared.text(), "compare", "the ngram baseline needs text");
+      for (json& row : ngram_baselines(shared)) rows.push_back(std::move(row));
+    } else {
+      rows.push_back(image_baseline(baseline, shared));
+    }
+  }
+  for (const auto& [who, settings] : runs) {
+    json row = family_row(who, settings, shared, interrupted);
+    if (interrupted) return results;
+    rows.push_back(std::move(row));
+  }
+
+  json pairs = json::array();
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    for (std::size_t k = i + 1; k < rows.size(); ++k)
+      if (rows[i]["type"] == "family" && rows[k]["type"] == "family") pairs.push_back(paired_verdict(rows[i], rows[k]));
+  results["pairs"] = std::move(pairs);
+  ManifestInput manifest;
+  manifest.argv = control.argv;
+  manifest.data_name = spec.name;
+  manifest.data_sha256 = spec.sha256;
+  manifest.config_sha256 = sha256_hex(resolved_all);
+  results["manifest"] = json::parse(make_manifest(manifest));
+  atomic_write(control.out + "/results.json", results.dump(1) + "\n");
+  return results;
+}
+
+json paired_verdict(const json& a, const json& b) {
+  json out = {{"a", a["name"]}, {"b", b["name"]}};
+  const auto &bits_a = a["element_bits"], &bits_b = b["element_bits"];
+  const auto &n_a = a["element_symbols"], &n_b = b["element_symbols"];
+  if (bits_a.size() != bits_b.size() || n_a != n_b) {
+    out["verdict"] = "not comparable: scored on different elements";
+    return out;
+  }
+  const auto n = static_cast<double>(bits_a.size());
+  double symbols = 0, mean = 0, square = 0;
+  for (std::size_t i = 0; i < n_a.size(); ++i) symbols += n_a[i].get<double>();
+  for (std::size_t i = 0; i < bits_a.size(); ++i) mean += (bits_a[i].get<double>() - bits_b[i].get<double>()) / symbols;
+  for (std::size_t i = 0; i < bits_a.size(); ++i) {
+    const double d = (bits_a[i].get<double>() - bits_b[i].get<double>()) * n / symbols - mean;
+    square += d * d;
+  }
+  const double error = n > 1 ? std::sqrt(square / (n - 1) / n) : INFINITY;
+  out["difference"] = mean;
+  out["std_error"] = std::isfinite(error) ? json(error) : json(nullptr);
+  // A difference beyond two standard errors counts; an upper bound that lies above settles nothing.
+  const std::string lower = mean < 0 ? "a" : "b";
+  const json& loser = mean < 0 ? b : a;
+  if (!(std::abs(mean) > 2 * error)) {
+    out["verdict"] = "unresolved";
+  } else if (loser["kind"] != "exact") {
+    out["verdict"] = "unresolved (bound)";
+  } else {
+    out["verdict"] = lower == "a" ? "better" : "worse";
+  }
+  return out;
+}
+
+}  // namespace kindred::harness

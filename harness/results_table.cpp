@@ -1,0 +1,103 @@
+// The table of a comparison for the terminal.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "harness/compare.h"
+
+namespace kindred::harness {
+
+using nlohmann::json;
+
+namespace {
+
+/// 1234567 -> "1.23 M"; "-" where a row has no such number.
+std::string short_number(const json& row, const char* key, const char* unit = "") {
+  if (!row.contains(key) || row[key].is_null()) return "-";
+  double v = row[key].get<double>();
+  constexpr std::array<const char*, 6> kPrefix = {"", " k", " M", " G", " T", " P"};
+  std::size_t p = 0;
+  while (std::abs(v) >= 1000 && p + 1 < kPrefix.size()) {
+    v /= 1000;
+    ++p;
+  }
+  char text[48];
+  std::snprintf(text, sizeof text, p == 0 && v == std::floor(v) ? "%.0f%s%s" : "%.3g%s%s", v, kPrefix[p], unit);
+  return text;
+}
+std::string seconds(const json& row, const char* key) {
+  if (!row.contains(key) || row[key].is_null()) return "-";
+  const double v = row[key].get<double>();
+  char text[32];
+  std::snprintf(text, sizeof text, v >= 100 ? "%.0f" : v >= 1 ? "%.1f" : v >= 1e-3 ? "%.3f" : "%.1e", v);
+  return text;
+}
+std::string megabytes(const json& row, const char* key) {
+  if (!row.contains(key)) return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.0f MB", row[key].get<double>() / 1e6);
+  return text;
+}
+
+}  // namespace
+
+std::string results_table(const json& results) {
+  const bool text = results["data"]["modality"] == "text";
+  std::vector<std::vector<std::string>> cells = {{"model", results["unit"].get<std::string>(), "kind", "parameters",
+                                                  "train FLOP", "seconds", text ? "windows seen" : "examples seen",
+                                                  "s/sample", "peak memory"}};
+  std::vector<json> rows(results["rows"].begin(), results["rows"].end());
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const json& a, const json& b) { return a["bits"].get<double>() > b["bits"].get<double>(); });
+  for (const json& row : rows) {
+    const bool family = row["type"] == "family";
+    char bits[64];
+    const char* prefix = row["kind"] == "bound" ? "<= " : "";
+    if (row["type"] == "entropy") {
+      std::snprintf(bits, sizeof bits, "%.4f", row["bits"].get<double>());
+    } else {
+      std::snprintf(bits, sizeof bits, "%s%.4f +- %.4f", prefix, row["bits"].get<double>(), row["std_error"].get<double>());
+    }
+    cells.push_back({row["name"].get<std::string>() + (family ? " (" + row["family"].get<std::string>() + ")" : ""), bits,
+                     row["kind"].get<std::string>(), short_number(row, "parameters"),
+                     family ? short_number(row, "train_flops") : "-", seconds(row, "seconds"),
+                     short_number(row, "examples"), seconds(row, "sample_seconds"), megabytes(row, "peak_bytes")});
+  }
+  std::vector<std::size_t> width(cells[0].size());
+  for (const auto& line : cells)
+    for (std::size_t i = 0; i < line.size(); ++i) width[i] = std::max(width[i], line[i].size());
+  std::string out;
+  for (std::size_t r = 0; r < cells.size(); ++r) {
+    for (std::size_t i = 0; i < width.size(); ++i) {
+      const std::string& cell = cells[r][i];
+      const std::string fill(width[i] - cell.size(), ' ');
+      out += (i ? "  " : "") + (i == 0 || i == 2 ? cell + fill : fill + cell);
+    }
+    while (out.back() == ' ') out.pop_back();
+    out += '\n';
+    if (r == 0) {
+      std::size_t total = 2 * (width.size() - 1);
+      for (std::size_t w : width) total += w;
+      out += std::string(total, '-') + '\n';
+    }
+  }
+  for (const json& pair : results.value("pairs", json::array())) {
+    char line[256];
+    if (pair.contains("difference")) {
+      std::snprintf(line, sizeof line, "%s against %s: %+.4f +- %.4f -> %s\n", pair["a"].get<std::string>().c_str(),
+                    pair["b"].get<std::string>().c_str(), pair["difference"].get<double>(),
+                    pair["std_error"].is_null() ? NAN : pair["std_error"].get<double>(),
+                    pair["verdict"].get<std::string>().c_str());
+    } else {
+      std::snprintf(line, sizeof line, "%s against %s: %s\n", pair["a"].get<std::string>().c_str(),
+                    pair["b"].get<std::string>().c_str(), pair["verdict"].get<std::string>().c_str());
+    }
+    out += line;
+  }
+  return out;
+}
+
+}  // namespace kindred::harness

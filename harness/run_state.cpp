@@ -1,0 +1,134 @@
+// The state of a run to and from a snapshot.
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "harness/run.h"
+#include "harness/snapshot.h"
+
+namespace kindred::harness {
+
+namespace {
+
+/// Every segment of a buffer with the slab's layout, copied out under the parameter's path.
+std::vector<PathTensor> unpack(const optim::Slab& slab, const Tensor& buffer) {
+  std::vector<PathTensor> out;
+  for (std::size_t i = 0; i < slab.segments().size(); ++i)
+    out.push_back({slab.segments()[i].name, slab.view(buffer, i).clone()});
+  return out;
+}
+
+void pack(const optim::Slab& slab, Tensor& buffer, const std::vector<PathTensor>& tensors, const std::string& what) {
+  std::map<std::string, const Tensor*> by_path;
+  for (const PathTensor& t : tensors) by_path[t.path] = &t.value;
+  for (std::size_t i = 0; i < slab.segments().size(); ++i) {
+    const auto& segment = slab.segments()[i];
+    const auto found = by_path.find(segment.name);
+    if (found == by_path.end())
+      fail(Fault::snapshot, "restore", what, " has no ", segment.name, "; it belongs to another model");
+    Tensor place = slab.view(buffer, i);
+    if (found->second->shape() != place.shape() || found->second->dtype() != place.dtype())
+      fail(Fault::snapshot, "restore", what, ' ', segment.name, " has shape ", found->second->shape(),
+           ", the model has ", place.shape());
+    place.copy_from(*found->second);
+  }
+  if (tensors.size() != slab.segments().size())
+    fail(Fault::snapshot, "restore", what, " has ", tensors.size(), " tensors, the model ", slab.segments().size());
+}
+
+}  // namespace
+
+Snapshot Run::capture() {
+  Snapshot s;
+  s.config = resolved_;
+  s.family = run_.family;
+  s.objective = family_.objective;
+  s.backbone = family_.backbone;
+  for (const nn::NamedParameter& p : objective_->parameters()) {
+    const bool buffer = p.parameter->role == nn::Role::buffer;
+    SnapshotTensor t;
+    t.path = p.path;
+    t.value = p.parameter->value.clone();
+    t.role = nn::name(p.parameter->role);
+    t.lr_group = p.parameter->role == nn::Role::dynamics ? "dynamics" : "base";
+    t.frozen = buffer;
+    (buffer ? s.buffers : s.parameters).push_back(std::move(t));
+  }
+  s.aliases = objective_->aliases();
+  s.optimizer.type = optimizer_->name();
+  s.optimizer.step = static_cast<uint64_t>(optimizer_->steps());
+  s.optimizer.hyper = nlohmann::json{{"learning_rate", learning_rate()}, {"clip", train_.clip}}.dump();
+  for (const auto& slot : optimizer_->slots())
+    s.optimizer.slots.push_back({slot.name, unpack(*slab_, slot.values)});
+  if (ema_)
+    s.averages.push_back({ema_->decay(), static_cast<uint64_t>(ema_->updates()), unpack(*slab_, ema_->average())});
+  s.schedule_kind = schedule_.anneal == optim::Anneal::cosine   ? "cosine"
+                    : schedule_.anneal == optim::Anneal::linear ? "linear"
+                                                                : "constant";
+  s.schedule_params = nlohmann::json{{"lr", schedule_.lr},
+                                     {"min_lr", schedule_.min_lr},
+                                     {"warmup", schedule_.warmup},
+                                     {"total", schedule_.total}}
+                          .dump();
+  s.rng.push_back({"run", rng_.key(), static_cast<uint64_t>(progress_.step), 0});
+  s.data.name = spec().name;
+  s.data.source_sha256 = spec().sha256;
+  s.data.perm_key = rng_.split("data").key();
+  s.data.global_sample = static_cast<uint64_t>(progress_.examples);
+  s.loop.step = static_cast<uint64_t>(progress_.step);
+  s.loop.tokens = static_cast<uint64_t>(progress_.symbols);
+  s.loop.flops = progress_.flops;
+  s.loop.flops_giga = static_cast<uint64_t>(progress_.flops / 1e9);
+  s.loop.wall_s = progress_.seconds;
+  s.loop.best_value = progress_.smoothed;
+  s.loop.status = finished() ? "finished" : "running";
+  return s;
+}
+
+void Run::restore(const Snapshot& s) {
+  if (s.objective != family_.objective || s.backbone != family_.backbone)
+    fail(Fault::snapshot, "restore", "the snapshot holds ", s.objective, "/", s.backbone, ", the run is ", family_.str());
+  if (s.data.source_sha256 != spec().sha256 || s.data.name != spec().name)
+    fail(Fault::snapshot, "restore", "the snapshot was trained on ", s.data.name, " (sha256 ", s.data.source_sha256,
+         "), the run has ", spec().name, " (", spec().sha256, ")");
+  if (s.optimizer.type != optimizer_->name())
+    fail(Fault::snapshot, "restore", "the snapshot was trained with ", s.optimizer.type, ", the run uses ",
+         optimizer_->name());
+  if (s.averages.empty() != (ema_ == nullptr))
+    fail(Fault::snapshot, "restore", "train.ema differs from the snapshot's");
+
+  std::vector<PathTensor> parameters;
+  for (const SnapshotTensor& t : s.parameters) parameters.push_back({t.path, t.value});
+  pack(*slab_, slab_->values(), parameters, "the snapshot");
+  for (const nn::NamedParameter& p : objective_->parameters()) {
+    if (p.parameter->role != nn::Role::buffer) continue;
+    bool found = false;
+    for (const SnapshotTensor& t : s.buffers) {
+      if (t.path != p.path) continue;
+      p.parameter->value.copy_from(t.value);
+      found = true;
+    }
+    if (!found) fail(Fault::snapshot, "restore", "the snapshot has no buffer ", p.path);
+  }
+  for (auto& slot : optimizer_->slots()) {
+    bool found = false;
+    for (const auto& saved : s.optimizer.slots) {
+      if (saved.name != slot.name) continue;
+      pack(*slab_, slot.values, saved.tensors, "optimizer slot " + slot.name);
+      found = true;
+    }
+    if (!found) fail(Fault::snapshot, "restore", "the snapshot has no optimizer slot ", slot.name);
+  }
+  optimizer_->set_steps(static_cast<int64_t>(s.optimizer.step));
+  if (ema_) {
+    pack(*slab_, ema_->average(), s.averages[0].tensors, "the average");
+    ema_->set_updates(static_cast<int64_t>(s.averages[0].updates));
+  }
+  progress_.step = static_cast<int64_t>(s.loop.step);
+  progress_.examples = static_cast<int64_t>(s.data.global_sample);
+  progress_.symbols = static_cast<int64_t>(s.loop.tokens);
+  progress_.seconds = s.loop.wall_s;
+  progress_.flops = s.loop.flops;
+  progress_.smoothed = s.loop.best_value;
+}
+
+}  // namespace kindred::harness

@@ -1,0 +1,48 @@
+// The four spectra, mode by mode, in double.
+#include "ssm/spectrum.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "autodiff/check.h"
+#include "autodiff/choice.h"
+#include "ssm/hippo.h"
+
+namespace kindred::ssm {
+
+namespace {
+const Choices<Init>& words() {
+  static const Choices<Init> list = {
+      {"lin", Init::lin}, {"inv", Init::inv}, {"legs", Init::legs}, {"real", Init::real}};
+  return list;
+}
+}  // namespace
+
+const char* name(Init init) { return word_of(init, words()); }
+Init parse_init(const std::string& word, const std::string& key) {
+  return choose(word, words(), key);
+}
+
+Spectrum initial_spectrum(Init init, int64_t N) {
+  check(N > 0 && N % 2 == 0, "ssm", "state size N = ", N,
+        " must be even: modes are stored as conjugate pairs");
+  const auto M = static_cast<std::size_t>(N / 2);
+  const auto size = static_cast<double>(N);
+  constexpr double pi = std::numbers::pi;
+  Spectrum s{std::vector<double>(M, -0.5), std::vector<double>(M, 0), std::vector<double>(M, 1)};
+  if (init == Init::legs) {
+    const LegsNormalPart legs = legs_normal_part(N);
+    s.im = legs.w;
+    for (std::size_t n = 0; n < M; ++n) s.B[n] = legs.p[n] / std::numbers::sqrt2;
+    return s;
+  }
+  for (std::size_t n = 0; n < M; ++n) {
+    const auto i = static_cast<double>(n);
+    if (init == Init::lin) s.im[n] = pi * i;
+    if (init == Init::inv) s.im[n] = size / pi * (size / (2 * i + 1) - 1);
+    if (init == Init::real) s.re[n] = -(i + 1);
+  }
+  return s;
+}
+
+}  // namespace kindred::ssm

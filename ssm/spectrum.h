@@ -1,0 +1,25 @@
+// Initial poles of diagonal state-space models (Gu, Gupta, Goel and Re 2022), modes n = 0..M-1:
+//   lin   -1/2 + i pi n                       legs  -1/2 + i w_n, the normal part of HiPPO-LegS
+//   inv   -1/2 + i (N/pi) (N/(2n+1) - 1)      real  -(n+1)
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace kindred::ssm {
+
+enum class Init { lin, inv, legs, real };
+const char* name(Init init);
+/// From "lin", "inv", "legs" or "real"; a usage error names `key` otherwise.
+Init parse_init(const std::string& word, const std::string& key);
+
+struct Spectrum {
+  std::vector<double> re, im;  ///< of the M = N/2 stored poles
+  /// Input vector B, real: 1, but for legs that of HiPPO, half of V* B (a pair of modes shares it).
+  std::vector<double> B;
+};
+
+/// Usage error unless N is even and positive.
+Spectrum initial_spectrum(Init init, int64_t N);
+
+}  // namespace kindred::ssm

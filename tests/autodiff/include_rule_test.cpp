@@ -1,0 +1,110 @@
+// The rooms form a DAG: this test reads every #include "room/..." of the tree and refuses edges that
+// CONTRIBUTING.md does not allow, and xtensor anywhere but in autodiff/xt.h and the tests.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace {
+
+/// What a room may include: whole rooms, or single files of a room.
+const std::map<std::string, std::set<std::string>>& allowed() {
+  static const std::map<std::string, std::set<std::string>> rules = {
+      {"autodiff", {"autodiff"}},
+      {"nn", {"autodiff", "nn"}},
+      {"optim", {"autodiff", "optim"}},
+      {"data", {"autodiff", "data"}},
+      {"harness", {"autodiff", "nn", "optim", "data", "harness"}},
+      {"transformer", {"autodiff", "nn", "transformer", "data/spec.h", "harness/backbone.h", "harness/config.h"}},
+      {"ssm", {"autodiff", "nn", "ssm", "data/spec.h", "harness/backbone.h", "harness/config.h"}},
+      {"diffusion",
+       {"autodiff", "nn", "diffusion", "data/spec.h", "harness/backbone.h", "harness/objective.h",
+        "harness/family.h", "harness/config.h"}},
+  };
+  return rules;
+}
+
+/// The complaint about one file of a room, "" if there is none.
+std::string violation(const std::string& room, const std::string& path, const std::string& text) {
+  static const std::regex quoted(R"rx(^\s*#\s*include\s*"([^"]+)")rx");
+  static const std::regex xtensor(R"rx(^\s*#\s*include\s*[<"](xtensor|xtensor-blas|xsimd)/)rx");
+  const auto rule = allowed().find(room);
+  const bool free = rule == allowed().end();  // apps and tests include everything
+  std::istringstream lines(text);
+  std::string complaint;
+  for (std::string line; std::getline(lines, line);) {
+    std::smatch match;
+    if (std::regex_search(line, xtensor) && path != "autodiff/xt.h" && room != "tests")
+      complaint += path + " includes xtensor; use autodiff/xt.h\n";
+    if (!std::regex_search(line, match, quoted)) continue;
+    const std::string target = match[1];
+    const auto slash = target.find('/');
+    if (slash == std::string::npos) {
+      complaint += path + " includes \"" + target + "\" without its room\n";
+    } else if (!free && !rule->second.count(target.substr(0, slash)) && !rule->second.count(target)) {
+      complaint += path + " (" + room + ") may not include \"" + target + "\"\n";
+    }
+  }
+  return complaint;
+}
+
+std::string read(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+}  // namespace
+
+TEST_CASE("the checker sees forbidden edges") {
+  CHECK(violation("nn", "nn/x.h", "#include \"autodiff/tensor.h\"\n#include <vector>\n") == "");
+  CHECK(violation("autodiff", "autodiff/x.h", "#include \"nn/linear.h\"\n") != "");
+  CHECK(violation("nn", "nn/x.h", "  #  include \"optim/slab.h\"\n") != "");
+  CHECK(violation("ssm", "ssm/x.cpp", "#include \"transformer/block.h\"\n") != "");
+  CHECK(violation("ssm", "ssm/x.cpp", "#include \"harness/backbone.h\"\n") == "");
+  CHECK(violation("ssm", "ssm/x.cpp", "#include \"harness/train.h\"\n") != "");
+  CHECK(violation("diffusion", "diffusion/x.cpp", "#include \"harness/objective.h\"\n") == "");
+  CHECK(violation("apps", "apps/x.cpp", "#include \"transformer/block.h\"\n") == "");
+  CHECK(violation("apps", "apps/x.cpp", "#include \"block.h\"\n") != "");
+  CHECK(violation("ssm", "ssm/x.cpp", "#include <xtensor/xarray.hpp>\n") != "");
+  CHECK(violation("autodiff", "autodiff/xt.h", "#include <xtensor/xarray.hpp>\n") == "");
+  CHECK(violation("tests", "tests/x.cpp", "#include <xtensor/xarray.hpp>\n") == "");
+}
+
+TEST_CASE("every include in the tree is an allowed edge") {
+  namespace fs = std::filesystem;
+  const fs::path root = KINDRED_SOURCE_DIR;
+  int files = 0;
+  std::vector<std::string> rooms = {"apps", "tests"};
+  for (const auto& rule : allowed()) rooms.push_back(rule.first);
+  for (const std::string& room : rooms) {
+    if (!fs::exists(root / room)) continue;
+    for (const auto& entry : fs::recursive_directory_iterator(root / room)) {
+      const std::string extension = entry.path().extension().string();
+      if (!entry.is_regular_file() || (extension != ".h" && extension != ".cpp")) continue;
+      ++files;
+      CHECK(violation(room, fs::relative(entry.path(), root).generic_string(), read(entry.path())) == "");
+    }
+  }
+  CHECK(files > 50);
+}
+
+TEST_CASE("no header includes the heavy xt.h, and every header is guarded") {
+  namespace fs = std::filesystem;
+  const fs::path root = KINDRED_SOURCE_DIR;
+  for (const auto& rule : allowed()) {
+    if (!fs::exists(root / rule.first)) continue;
+    for (const auto& entry : fs::recursive_directory_iterator(root / rule.first)) {
+      if (entry.path().extension() != ".h") continue;
+      INFO(entry.path().string());
+      const std::string text = read(entry.path());
+      CHECK(text.find("#pragma once") != std::string::npos);
+      CHECK(text.find("#include \"autodiff/xt.h\"") == std::string::npos);
+    }
+  }
+}

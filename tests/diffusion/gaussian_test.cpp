@@ -1,0 +1,300 @@
+// The objective "gaussian" with a backbone that knows the answer: data of independent normals, for which the
+// optimal network, the loss it reaches and its likelihood are closed forms.
+#include "diffusion/gaussian.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <numbers>
+
+#include "autodiff/graph.h"
+#include "autodiff/ops/elementwise.h"
+#include "autodiff/ops/reduce.h"
+#include "data/element_dataset.h"
+#include "tests/diffusion/analytic.h"
+
+using namespace kindred;
+using namespace kindred::diffusion;
+
+namespace {
+/// F of the EDM-preconditioned exact denoiser of N(mean, sd^2); gain = 1 leaves it exact.
+struct OracleBackbone {
+  double mean = 0, sd = 1, sigma_data = 0.5;
+  nn::Parameter gain{Tensor::ones({1}), nn::Role::matrix};
+
+  Tensor forward(const Tensor& x, const harness::Context& context) const {
+    Tensor from_x = Tensor::empty({x.dim(0), 1, 1}), shift = Tensor::empty({x.dim(0), 1, 1});
+    for (int64_t i = 0; i < x.dim(0); ++i) {
+      const double sigma = std::exp(4.0 * context.time.item(i)), v = sigma * sigma, c2 = sd * sd;
+      const Coefficients c = edm_preconditioning(sigma_data).at(sigma);
+      // D = (c2 x + v mean)/(c2 + v), x = in / c.in; F = (D - skip x)/out.
+      from_x.mutable_data<float>()[i] = static_cast<float>((c2 / (c2 + v) - c.skip) / (c.in * c.out));
+      shift.mutable_data<float>()[i] = static_cast<float>(v * mean / ((c2 + v) * c.out));
+    }
+    return (x * from_x + shift) * gain.value;
+  }
+  std::unique_ptr<harness::Stepper> stepper(int64_t) const { return nullptr; }
+  template <class Self, class V>
+  static void describe(Self& self, V& visit) {
+    visit("gain", self.gain);
+  }
+};
+
+data::DataSpec image_spec(int64_t levels) {
+  data::DataSpec spec;
+  spec.name = "test";
+  spec.modality = data::Modality::image;
+  spec.levels = levels;
+  spec.height = 2, spec.width = 3, spec.channels = 2, spec.length = 12;
+  return spec;
+}
+data::DataSpec point_spec() {
+  data::DataSpec spec;
+  spec.name = "test";
+  spec.modality = data::Modality::points;
+  spec.width = 2, spec.length = 2;
+  return spec;
+}
+std::shared_ptr<const data::Dataset> symbols_dataset(int64_t rows) {
+  std::array<data::Rows, 3> splits;
+  for (int s = 0; s < 3; ++s) {
+    splits[s].count = rows;
+    for (int64_t i = 0; i < rows * 12; ++i)
+      splits[s].symbols.push_back(static_cast<uint8_t>(Rng(s).below(16, static_cast<uint64_t>(i))));
+  }
+  return data::make_element_dataset(image_spec(16), splits);
+}
+std::shared_ptr<const data::Dataset> points_dataset(int64_t rows, double sd) {
+  std::array<data::Rows, 3> splits;
+  for (int s = 0; s < 3; ++s) {
+    splits[s].count = rows;
+    for (int64_t i = 0; i < rows * 2; ++i)
+      splits[s].values.push_back(static_cast<float>(sd * Rng(s).normal(static_cast<uint64_t>(i))));
+  }
+  return data::make_element_dataset(point_spec(), splits);
+}
+}  // namespace
+
+TEST_CASE("the normal quantile inverts the distribution function", "[gaussian]") {
+  CHECK(normal_quantile(0.5) == Approx(0).margin(1e-15));
+  CHECK(normal_quantile(0.975) == Approx(1.959963984540054).epsilon(1e-14));
+  CHECK(normal_quantile(1e-10) == Approx(-6.361340902404056).epsilon(1e-13));
+  CHECK(normal_quantile(0.001) == Approx(-3.090232306167814).epsilon(1e-13));
+  CHECK_THROWS_AS(normal_quantile(1), Error);
+}
+
+TEST_CASE("noise levels: stratified draws cover the distribution, weights agree", "[gaussian]") {
+  const NoiseLevels edm = edm_levels(-1.2, 1.2, 0.5);
+  double mean = 0, squares = 0;
+  for (double sigma : draw_levels(edm, 1000, Rng(1), true)) {
+    mean += std::log(sigma) / 1000;
+    squares += std::log(sigma) * std::log(sigma) / 1000;
+  }
+  CHECK(mean == Approx(-1.2).margin(0.01));
+  CHECK(std::sqrt(squares - mean * mean) == Approx(1.2).margin(0.01));
+  for (double sigma : {0.01, 0.3, 20.0}) {
+    const double out = edm_preconditioning(0.5).at(sigma).out;
+    CHECK(edm.weight(sigma) == Approx(1 / (out * out)));
+  }
+  // Both likelihood weightings are one expectation: compare on |D - x0|^2 = (sigma^2 / (1 + sigma^2))^2.
+  for (const GaussianPath& path : {ve_path(), vp_path()}) {
+    const auto expectation = [](const NoiseLevels& levels) {
+      double total = 0;
+      constexpr int kPoints = 20000;
+      for (int i = 0; i < kPoints; ++i) {
+        const double sigma = levels.sigma((i + 0.5) / kPoints);
+        total += levels.weight(sigma) * std::pow(sigma * sigma / (1 + sigma * sigma), 2) / kPoints;
+      }
+      return total;
+    };
+    CHECK(expectation(likelihood_levels(path)) == Approx(expectation(importance_levels(path))).epsilon(1e-3));
+  }
+}
+
+TEST_CASE("denoising loss: the exact network reaches the analytic floor, F = 0 the expected start", "[gaussian]") {
+  const double sd = 0.5, c = 0.3;  // data N(0, c^2), sigma_data = sd
+  const Preconditioning edm = edm_preconditioning(sd);
+  const NoiseLevels levels = edm_levels(-1.2, 1.2, sd);
+  const Network exact = [&](const Tensor& x, const Tensor& noise) {
+    Tensor factor = Tensor::empty({x.dim(0), 1});
+    for (int64_t i = 0; i < x.dim(0); ++i) {
+      const double sigma = std::exp(4.0 * noise.item(i));
+      const Coefficients k = edm.at(sigma);
+      factor.mutable_data<float>()[i] =
+          static_cast<float>((c * c / (c * c + sigma * sigma) - k.skip) / (k.in * k.out));
+    }
+    return x * factor;
+  };
+  const Network zero = [](const Tensor& x, const Tensor&) { return scale(x, 0); };
+  // Floor: E[w c^2 sigma^2/(c^2 + sigma^2)], by quadrature.
+  double floor = 0;
+  for (int i = 0; i < 20000; ++i) {
+    const double sigma = levels.sigma((i + 0.5) / 20000), v = sigma * sigma;
+    floor += levels.weight(sigma) * c * c * v / (c * c + v) / 20000;
+  }
+  const Tensor x0 = scale(Rng(1).normal({4000, 8}), c), full = scale(Rng(2).normal({4000, 8}), sd);
+  CHECK(denoising_loss(edm, levels, exact, x0, Rng(3)).item() == Approx(floor).epsilon(0.03));
+  CHECK(denoising_loss(edm, levels, zero, full, Rng(3)).item() == Approx(1).epsilon(0.03));
+  CHECK(initial_loss(edm, levels, sd) == Approx(1).epsilon(1e-9));
+  CHECK(initial_loss(ve_preconditioning(), score_levels(ve_path()), 0.7) == Approx(1).epsilon(1e-9));
+  CHECK(denoising_loss(vp_preconditioning(), score_levels(vp_path()), zero, x0, Rng(4)).item() ==
+        Approx(1).epsilon(0.03));
+
+  // Stratified levels lower the variance of the loss and keep its mean.
+  const Tensor wide = scale(Rng(6).normal({32, 256}), c);  // many dimensions: the noise itself averages out
+  double variance[2] = {}, mean[2] = {};
+  for (int stratified = 0; stratified < 2; ++stratified) {
+    double squares = 0;
+    for (int i = 0; i < 60; ++i) {
+      const double l = denoising_loss(edm, levels, exact, wide, Rng(5).split(static_cast<uint64_t>(i)), stratified == 1)
+                           .item();
+      mean[stratified] += l / 60;
+      squares += l * l / 60;
+    }
+    variance[stratified] = squares - mean[stratified] * mean[stratified];
+  }
+  CHECK(variance[1] < 0.5 * variance[0]);
+}
+
+TEST_CASE("objective: likelihood of dequantised symbols is the closed form", "[gaussian]") {
+  GaussianConfig config;
+  config.sigma_data = 0.6;
+  config.rtol = 1e-6;
+  const double mean = -0.1, c = 0.55;
+  const auto dataset = symbols_dataset(20);
+  GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{mean, c, 0.6}), config);
+  int64_t last = 0;
+  harness::LikelihoodOptions options;
+  options.batch = 8;
+  options.progress = [&](int64_t done, int64_t total) {
+    CHECK(total == 20);
+    last = done;
+  };
+  const harness::Likelihood result = objective.likelihood(*dataset, data::Split::test, Rng(6), options);
+  CHECK(last == 20);
+  CHECK(result.kind == harness::Kind::estimate);
+  CHECK(result.bits.size() == 20);
+  CHECK(result.evaluations > 8);
+  CHECK_THAT(result.note, Catch::Contains("rtol") && Catch::Contains("Rademacher") && Catch::Contains("16 levels"));
+
+  const Tensor y = dequantise(dataset->elements(data::Split::test, 0, 20).symbols, 16, Rng(6).split("dequantise"));
+  const double v0 = c * c + 0.002 * 0.002, v1 = c * c + 6400;
+  const std::vector<double> origin(12, 0.0);
+  for (int64_t i = 0; i < 20; ++i) {
+    std::vector<double> arrived(12);
+    for (int64_t d = 0; d < 12; ++d) arrived[d] = mean + (y.item(12 * i + d) - mean) * std::sqrt(v1 / v0);
+    const double nats = analytic::log_gaussian(arrived, origin, 6400) + 6 * std::log(v1 / v0);
+    CHECK(result.bits[i] == Approx(-nats / std::log(2) + 12 * 3).margin(2e-3));
+    CHECK(result.symbols[i] == 12);
+  }
+
+  options.limit = 5;
+  options.batch = 64;
+  options.progress = {};
+  const harness::Likelihood part = objective.likelihood(*dataset, data::Split::test, Rng(6), options);
+  REQUIRE(part.bits.size() == 5);
+  for (int i = 0; i < 5; ++i) CHECK(part.bits[i] == Approx(result.bits[i]).margin(1e-4));
+}
+
+TEST_CASE("objective: real vectors are scored in their own units", "[gaussian]") {
+  const double sd = 3;
+  const auto dataset = points_dataset(300, sd);
+  GaussianConfig config;
+  config.sigma_data = sd;  // model units: standard deviation 0.5
+  config.rtol = 1e-6;
+  GaussianObjective objective(point_spec(), harness::AnyBackbone(OracleBackbone{0, 0.5, 0.5}), config);
+  const harness::Likelihood result = objective.likelihood(*dataset, data::Split::test, Rng(7), {});
+  const Tensor x = dataset->elements(data::Split::test, 0, 300).values;
+  const std::vector<double> origin{0, 0};
+  const double smallest = 0.002 * 2 * sd;  // sigma_min in data units
+  for (int64_t i = 0; i < 300; ++i) {
+    const std::vector<double> at{x.item(2 * i), x.item(2 * i + 1)};
+    const double nats = analytic::log_gaussian(at, origin, sd * sd + smallest * smallest);
+    CHECK(result.bits[i] == Approx(-nats / std::log(2)).margin(2e-3));
+  }
+  CHECK_THAT(result.note, Catch::Contains("exact divergence"));
+
+  harness::SampleOptions wanted;
+  wanted.count = 2000;
+  wanted.steps = 60;
+  const Tensor drawn = objective.sample(Rng(8), wanted);
+  REQUIRE(drawn.dtype() == DType::f32);
+  double squares = 0;
+  for (int64_t i = 0; i < drawn.numel(); ++i) squares += drawn.item(i) * drawn.item(i);
+  CHECK(std::sqrt(squares / 4000) == Approx(sd).epsilon(0.06));
+}
+
+TEST_CASE("objective: samples are symbols, each sampler works, sample k does not depend on the count", "[gaussian]") {
+  GaussianConfig config;
+  config.sigma_data = 0.5;
+  for (const std::string path : {"edm", "ve", "vp"}) {
+    config.path = path;
+    config.preconditioning = "edm";
+    GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{0.1, 0.4, 0.5}), config);
+    for (const std::string sampler : {"heun", "ode", "euler_maruyama", "reverse_diffusion", "ancestral",
+                                      "ancestral_small", "ddim", "pc", "langevin"}) {
+      INFO(path << ' ' << sampler);
+      harness::SampleOptions options;
+      options.count = 70;
+      options.sampler = sampler;
+      options.steps = 30;
+      const Tensor all = objective.sample(Rng(9), options);
+      REQUIRE(all.dtype() == DType::i32);
+      REQUIRE(all.shape() == Shape({70, 12}));
+      int outside = 0;
+      for (int64_t i = 0; i < all.numel(); ++i) outside += all.item(i) < 0 || all.item(i) > 15;
+      CHECK(outside == 0);
+      options.count = 3;
+      const Tensor few = objective.sample(Rng(9), options);
+      for (int64_t i = 0; i < few.numel(); ++i) CHECK(few.item(i) == all.item(i));
+    }
+  }
+  harness::SampleOptions options;
+  options.sampler = "rk4";
+  GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{}), config);
+  CHECK_THROWS_WITH(objective.sample(Rng(1), options), Catch::Contains("unknown sampler 'rk4'"));
+}
+
+TEST_CASE("objective: training loss has a gradient, measures sigma_data once, is a function of its rng", "[gaussian]") {
+  const auto dataset = symbols_dataset(200);
+  GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{0, 0.577, 0.577}), GaussianConfig{});
+  CHECK(objective.expected_initial_loss() == 1);
+  CHECK_THROWS_WITH(objective.sample(Rng(1), {}), Catch::Contains("sigma_data"));
+  const data::Batch batch = dataset->elements(data::Split::train, 0, 200);
+  std::vector<nn::NamedParameter> parameters = objective.parameters();
+  REQUIRE(parameters.size() == 2);
+  CHECK(parameters[0].path == "backbone.gain");
+  CHECK(parameters[1].path == "data_sd");
+  CHECK(parameters[1].parameter->role == nn::Role::buffer);
+  parameters[0].parameter->value.set_requires_grad();
+
+  const Tensor loss = objective.loss(batch, Rng(10), true);
+  CHECK(loss.numel() == 1);
+  CHECK(grad(loss, parameters[0].parameter->value).shape() == Shape({1}));
+  CHECK(objective.loss(batch, Rng(10), true).item() == loss.item());
+  CHECK(objective.loss(batch, Rng(11), true).item() != loss.item());
+  // Uniform symbols on [-1, 1]: 2 / sqrt(12).
+  CHECK(objective.model_sd() == Approx(2 / std::sqrt(12.0)).epsilon(0.02));
+  const double measured = parameters[1].parameter->value.item();
+  objective.loss(dataset->elements(data::Split::train, 0, 3), Rng(12), true);
+  CHECK(parameters[1].parameter->value.item() == measured);
+  CHECK(objective.expected_initial_loss() == Approx(1).epsilon(1e-9));
+}
+
+TEST_CASE("objective: what it cannot do is a usage error", "[gaussian]") {
+  const auto make = [](const data::DataSpec& spec, const GaussianConfig& config) {
+    GaussianObjective(spec, harness::AnyBackbone(OracleBackbone{}), config);
+  };
+  data::DataSpec text = image_spec(16);
+  text.modality = data::Modality::text;
+  CHECK_THROWS_WITH(make(text, {}), Catch::Contains("images and points"));
+  GaussianConfig config;
+  config.path = "edmm";
+  CHECK_THROWS_WITH(make(image_spec(16), config), Catch::Contains("unknown path 'edmm'"));
+  config = {};
+  config.weighting = "none";
+  CHECK_THROWS_WITH(make(image_spec(16), config), Catch::Contains("weighting"));
+  config = {};
+  config.path = "vp";
+  config.sigma_max = 3;
+  CHECK_THROWS_WITH(make(image_spec(16), config), Catch::Contains("fixed noise levels"));
+}

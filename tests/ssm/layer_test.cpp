@@ -1,0 +1,183 @@
+// The S4D layer: convolution equals recurrence, and both equal loops over the definition;
+// directions of a bidirectional layer; derivatives of all its parameters.
+#include "ssm/layer.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <complex>
+#include <vector>
+
+#include "autodiff/functional.h"
+#include "autodiff/ops/elementwise.h"
+#include "autodiff/ops/layout.h"
+#include "autodiff/ops/reduce.h"
+#include "ssm/recurrence.h"
+
+using namespace kindred;
+using namespace kindred::ssm;
+
+namespace {
+
+Layer make(int64_t H, int64_t N, DType dtype, Init init = Init::legs,
+           Discretisation rule = Discretisation::zoh, bool bidirectional = false) {
+  LayerOptions o;
+  o.width = H;
+  o.state = N;
+  o.init = init;
+  o.rule = rule;
+  o.bidirectional = bidirectional;
+  Layer layer = Layer::make(o, Rng(21), dtype);
+  layer.D.value = Rng(22).normal({H}, dtype).set_requires_grad();
+  return layer;
+}
+
+double largest(const Tensor& x) {
+  double m = 0;
+  for (int64_t i = 0; i < x.numel(); ++i) m = std::max(m, std::abs(x.item(i)));
+  return m;
+}
+double difference(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  double m = 0;
+  for (int64_t i = 0; i < a.numel(); ++i) m = std::max(m, std::abs(a.item(i) - b.item(i)));
+  return m;
+}
+
+/// y of the state equation itself, one channel of one sequence, modes as complex numbers.
+std::vector<double> by_definition(const Layer& layer, const Tensor& u, int64_t b, int64_t h) {
+  const int64_t L = u.dim(1), H = u.dim(2), M = layer.im.value.dim(1);
+  const double dt = std::exp(layer.log_dt.value.item(h));
+  std::vector<std::complex<double>> x(static_cast<std::size_t>(M));
+  std::vector<double> y;
+  for (int64_t t = 0; t < L; ++t) {
+    const double in = u.item((b * L + t) * H + h);
+    double out = layer.D.value.item(h) * in;
+    for (int64_t m = 0; m < M; ++m) {
+      const int64_t at = h * M + m;
+      const std::complex<double> lambda(-std::exp(layer.log_neg_re.value.item(at)),
+                                        layer.im.value.item(at));
+      const std::complex<double> C(layer.C.value.item(at), layer.C.value.item(H * M + at));
+      std::complex<double>& s = x[static_cast<std::size_t>(m)];
+      if (layer.rule == Discretisation::zoh) {
+        s = std::exp(dt * lambda) * s + (std::exp(dt * lambda) - 1.) / lambda * in;
+      } else {
+        s = ((1. + dt / 2 * lambda) * s + dt * in) / (1. - dt / 2 * lambda);
+      }
+      out += 2 * (C * s).real();
+    }
+    y.push_back(out);
+  }
+  return y;
+}
+
+}  // namespace
+
+TEST_CASE("convolution, recurrence and the state equation agree in double", "[ssm]") {
+  for (const Init init : {Init::lin, Init::inv, Init::legs, Init::real})
+    for (const Discretisation rule : {Discretisation::zoh, Discretisation::bilinear})
+      for (const int64_t L : {40, 300}) {  // direct sums and FFT
+        INFO(name(init) << ' ' << static_cast<int>(rule) << " L " << L);
+        const Layer layer = make(11, 16, DType::f64, init, rule);
+        const Tensor u = Rng(23).normal({2, L, 11}, DType::f64);
+        const Tensor y = layer(u);
+        CHECK(difference(Recurrence(layer, 2).advance(u), y) <= 1e-12 * largest(y));
+        const std::vector<double> expected = by_definition(layer, u, 1, 3);
+        double worst = 0;
+        for (int64_t t = 0; t < L; ++t)
+          worst = std::max(
+              worst, std::abs(y.item((L + t) * 11 + 3) - expected[static_cast<std::size_t>(t)]));
+        CHECK(worst <= 1e-12 * largest(y));
+      }
+}
+
+TEST_CASE("convolution and recurrence agree in f32 over long sequences", "[ssm]") {
+  for (const int64_t L : {196, 784, 4096}) {
+    Layer layer = make(16, 64, DType::f32);
+    layer.log_dt.value.mutable_data<float>()[0] = std::log(1e-3f);  // the longest memory
+    const Tensor u = Rng(24).normal({1, L, 16});
+    const Tensor y = layer(u);
+    INFO("L " << L << " error " << difference(Recurrence(layer, 1).advance(u), y) / largest(y));
+    CHECK(difference(Recurrence(layer, 1).advance(u), y) <= 2e-5 * largest(y));
+  }
+}
+
+TEST_CASE("recurrence continues from its state", "[ssm]") {
+  const Layer layer = make(17, 8, DType::f64);
+  const Tensor u = Rng(25).normal({3, 20, 17}, DType::f64);
+  Recurrence whole(layer, 3), pieces(layer, 3);
+  const Tensor y = whole.advance(u);
+  const Tensor first = pieces.advance(slice(u, 1, 0, 13)),
+               second = pieces.advance(slice(u, 1, 13, 1)),
+               third = pieces.advance(slice(u, 1, 14, 6));
+  CHECK(difference(concat({first, second, third}, 1), y) == 0);
+}
+
+TEST_CASE("bidirectional layer counts lag 0 once and is symmetric under reversal of time",
+          "[ssm]") {
+  Layer layer = make(3, 8, DType::f64, Init::lin, Discretisation::zoh, true);
+  const Tensor u = Rng(26).normal({2, 30, 3}, DType::f64);
+  const Tensor y = layer(u);
+  Layer swapped = layer;
+  std::swap(swapped.C, *swapped.C_reverse);
+  // Reversed, the two kernels change places, but for lag 0, which belongs to the forward one.
+  const Tensor k = slice(layer.kernel(30), 1, 0, 1), r = slice(swapped.kernel(30), 1, 0, 1);
+  const Tensor mirrored = flip(swapped(flip(u, 1)), 1);
+  CHECK(difference(y - mul(u, reshape(k, {3})), mirrored - mul(u, reshape(r, {3}))) <=
+        1e-12 * largest(y));
+  CHECK_THROWS_WITH(Recurrence(layer, 1), Catch::Contains("bidirectional"));
+}
+
+TEST_CASE("derivatives of the layer, first and second order", "[ssm]") {
+  for (const bool bidirectional : {false, true}) {
+    const Layer layer = make(2, 6, DType::f64, Init::lin, Discretisation::zoh, bidirectional);
+    const Tensor u = Rng(27).normal({2, 25, 2}, DType::f64);
+    const auto check_parameter = [&](auto member) {
+      const Tensor at = (layer.*member).value.detach();
+      const auto f = [&](const Tensor& x) {
+        Layer moved = layer;
+        (moved.*member).value = x;
+        return sum(tanh(moved(u)));
+      };
+      const Tensor v = Rng(28).normal(at.shape(), DType::f64),
+                   w = Rng(29).normal(at.shape(), DType::f64);
+      const double h = 1e-5;
+      const double slope = (f(at + scale(v, h)).item() - f(at - scale(v, h)).item()) / (2 * h);
+      CHECK(sum(mul(value_and_grad(f, at).second, v)).item() ==
+            Approx(slope).epsilon(1e-6).margin(1e-8));
+      const double ahead = sum(mul(value_and_grad(f, at + scale(v, h)).second, w)).item();
+      const double behind = sum(mul(value_and_grad(f, at - scale(v, h)).second, w)).item();
+      CHECK(sum(mul(hvp(f, at, v), w)).item() ==
+            Approx((ahead - behind) / (2 * h)).epsilon(1e-4).margin(1e-8));
+    };
+    check_parameter(&Layer::log_dt);
+    check_parameter(&Layer::log_neg_re);
+    check_parameter(&Layer::im);
+    check_parameter(&Layer::C);
+    check_parameter(&Layer::D);
+  }
+}
+
+TEST_CASE("layer options are checked, initial values are as documented", "[ssm]") {
+  LayerOptions o;
+  o.width = 4;
+  o.state = 5;
+  CHECK_THROWS_WITH(Layer::make(o, Rng(0)), Catch::Contains("even"));
+  o.state = 6;
+  o.dt_min = 0.2;
+  CHECK_THROWS_WITH(Layer::make(o, Rng(0)), Catch::Contains("dt_min"));
+  o.dt_min = 1e-3;
+  o.width = 2000;
+  o.init = Init::lin;
+  const Layer layer = Layer::make(o, Rng(0));
+  double C2 = 0, low = 0, high = -100;
+  for (int64_t i = 0; i < layer.C.value.numel(); ++i) C2 += std::pow(layer.C.value.item(i), 2);
+  CHECK(C2 / static_cast<double>(layer.C.value.numel()) == Approx(0.5).epsilon(0.05));
+  for (int64_t i = 0; i < 2000; ++i) {
+    low = std::min(low, layer.log_dt.value.item(i));
+    high = std::max(high, layer.log_dt.value.item(i));
+  }
+  CHECK(low >= std::log(1e-3) - 1e-6);
+  CHECK(low <= std::log(1.1e-3));
+  CHECK(high <= std::log(1e-1) + 1e-6);
+  CHECK(high >= std::log(0.9e-1));
+}
