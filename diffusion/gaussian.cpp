@@ -13,23 +13,27 @@ namespace kindred::diffusion {
 
 namespace {
 constexpr const char* kWhere = "objective gaussian";
-constexpr int64_t kSampleChunk = 64;      // samples advanced together
-constexpr int64_t kMeasureElements = 512;  // training elements that measure sigma_data where no batch did
-constexpr double kModelSd = 0.5;          // of real vectors in model units
-constexpr int64_t kFewDimensions = 32;    // below, norms of single samples vary too much for a step size
-constexpr int64_t kExactDivergence = 8;   // dimensions up to which "auto" is exact
+constexpr int64_t kSampleChunk = 64;  // samples advanced together
+constexpr int64_t kMeasureElements =
+    512;                          // training elements that measure sigma_data where no batch did
+constexpr double kModelSd = 0.5;  // of real vectors in model units
+constexpr int64_t kFewDimensions =
+    32;  // below, norms of single samples vary too much for a step size
+constexpr int64_t kExactDivergence = 8;  // dimensions up to which "auto" is exact
 
 GaussianPath path_of(const GaussianConfig& c) {
   const auto either = [](double given, double standard) { return given > 0 ? given : standard; };
   if (c.path == "edm") return edm_path(either(c.sigma_min, 0.002), either(c.sigma_max, 80));
   if (c.path == "ve") return ve_path(either(c.sigma_min, 0.01), either(c.sigma_max, 50));
-  check(c.path == "vp" || c.path == "sub-vp", kWhere, "unknown path '", c.path, "'; known: edm, ve, vp, sub-vp");
+  check(c.path == "vp" || c.path == "sub-vp", kWhere, "unknown path '", c.path,
+        "'; known: edm, ve, vp, sub-vp");
   check(c.sigma_min == 0 && c.sigma_max == 0, kWhere, "path ", c.path,
         " has fixed noise levels; leave sigma_min and sigma_max at 0");
   return c.path == "vp" ? vp_path() : sub_vp_path();
 }
 
-void check_choice(const char* option, const std::string& value, std::initializer_list<const char*> known) {
+void check_choice(const char* option, const std::string& value,
+                  std::initializer_list<const char*> known) {
   std::string list;
   for (const char* k : known) {
     if (value == k) return;
@@ -40,12 +44,12 @@ void check_choice(const char* option, const std::string& value, std::initializer
 
 void check_sampler(const std::string& name) {
   check_choice("sampler", name,
-               {"heun", "ode", "euler_maruyama", "reverse_diffusion", "ancestral", "ancestral_small", "ddim", "pc",
-                "langevin"});
+               {"heun", "ode", "euler_maruyama", "reverse_diffusion", "ancestral",
+                "ancestral_small", "ddim", "pc", "langevin"});
 }
 
-/// Standard deviation of the elements of a batch. Symbols count as their cells on [-1, 1]: the uniform
-/// noise inside a cell adds (2/K)^2 / 12.
+/// Standard deviation of the elements of a batch. Symbols count as their cells on [-1, 1]: the
+/// uniform noise inside a cell adds (2/K)^2 / 12.
 double standard_deviation(const data::Batch& batch, int64_t levels) {
   const Tensor& x = levels > 0 ? batch.symbols : batch.values;
   const double width = levels > 0 ? 2 / static_cast<double>(levels) : 1;
@@ -83,7 +87,8 @@ double GaussianObjective::unit() const {
   return spec_.levels > 0 ? 1 : kModelSd / data_sd_.value.item();
 }
 double GaussianObjective::model_sd() const {
-  check(data_sd_.value.item() > 0, kWhere, "sigma_data is not known yet: train first, or set objective.sigma_data");
+  check(data_sd_.value.item() > 0, kWhere,
+        "sigma_data is not known yet: train first, or set objective.sigma_data");
   return spec_.levels > 0 ? data_sd_.value.item() : kModelSd;
 }
 
@@ -107,7 +112,9 @@ Network GaussianObjective::network(bool training, const Rng& dropout) const {
 Preconditioning GaussianObjective::preconditioning() const {
   std::string which = config_.preconditioning;
   if (which == "auto") which = path_.name == "ve" ? "ve" : path_.name == "edm" ? "edm" : "vp";
-  return which == "ve" ? ve_preconditioning() : which == "vp" ? vp_preconditioning() : edm_preconditioning(model_sd());
+  return which == "ve"   ? ve_preconditioning()
+         : which == "vp" ? vp_preconditioning()
+                         : edm_preconditioning(model_sd());
 }
 
 NoiseLevels GaussianObjective::levels() const {
@@ -118,14 +125,17 @@ NoiseLevels GaussianObjective::levels() const {
   return which == "likelihood" ? likelihood_levels(path_) : importance_levels(path_);
 }
 
-Denoiser GaussianObjective::denoiser() const { return make_denoiser(preconditioning(), network(false, Rng())); }
+Denoiser GaussianObjective::denoiser() const {
+  return make_denoiser(preconditioning(), network(false, Rng()));
+}
 
 Tensor GaussianObjective::loss(const data::Batch& batch, const Rng& rng, bool training) const {
   measure(batch);
   Tensor x0;
   if (spec_.levels > 0) {
     const Tensor& k = batch.symbols;
-    check(k.defined() && k.rank() == 2 && k.dim(1) == spec_.length, kWhere, "needs symbols [B, ", spec_.length, "]");
+    check(k.defined() && k.rank() == 2 && k.dim(1) == spec_.length, kWhere, "needs symbols [B, ",
+          spec_.length, "]");
     x0 = rng.split("dequantise").uniform(k.shape());
     const float width = 2.0f / static_cast<float>(spec_.levels);
     for (int64_t i = 0; i < k.numel(); ++i) {
@@ -133,21 +143,23 @@ Tensor GaussianObjective::loss(const data::Batch& batch, const Rng& rng, bool tr
       y = width * (static_cast<float>(k.data<int32_t>()[i]) + y) - 1;
     }
   } else {
-    check(batch.values.defined() && batch.values.rank() == 2 && batch.values.dim(1) == spec_.length, kWhere,
-          "needs values [B, ", spec_.length, "]");
+    check(batch.values.defined() && batch.values.rank() == 2 && batch.values.dim(1) == spec_.length,
+          kWhere, "needs values [B, ", spec_.length, "]");
     x0 = batch.values.clone();
     const auto factor = static_cast<float>(unit());
     for (int64_t i = 0; i < x0.numel(); ++i) x0.mutable_data<float>()[i] *= factor;
   }
-  return denoising_loss(preconditioning(), levels(), network(training, rng.split("dropout")), x0, rng.split("diffusion"),
-                        config_.stratified);
+  return denoising_loss(preconditioning(), levels(), network(training, rng.split("dropout")), x0,
+                        rng.split("diffusion"), config_.stratified);
 }
 
-harness::Likelihood GaussianObjective::likelihood(const data::Dataset& data, data::Split split, const Rng& rng,
+harness::Likelihood GaussianObjective::likelihood(const data::Dataset& data, data::Split split,
+                                                  const Rng& rng,
                                                   const harness::LikelihoodOptions& options) const {
   const NoGrad no_graph;
   if (data_sd_.value.item() <= 0)
-    measure(data.elements(data::Split::train, 0, std::min(kMeasureElements, data.size(data::Split::train))));
+    measure(data.elements(data::Split::train, 0,
+                          std::min(kMeasureElements, data.size(data::Split::train))));
   const int64_t dims = spec_.length, available = data.size(split);
   const int64_t total = options.limit > 0 ? std::min(options.limit, available) : available;
   const bool exact =
@@ -178,7 +190,8 @@ harness::Likelihood GaussianObjective::likelihood(const data::Dataset& data, dat
     }
     if (options.progress)
       flow_options.ode.progress = [&](int64_t done) { options.progress(first + done, total); };
-    const LogDensity density = log_density(denoise_with, x, range, rng.split("probe"), first, flow_options);
+    const LogDensity density =
+        log_density(denoise_with, x, range, rng.split("probe"), first, flow_options);
     for (int64_t i = 0; i < count; ++i) {
       const double bits = spec_.levels > 0 ? bits_of(density.nats[i], dims, spec_.levels)
                                            : -density.nats[i] / std::numbers::ln2 -
@@ -190,8 +203,8 @@ harness::Likelihood GaussianObjective::likelihood(const data::Dataset& data, dat
   }
   result.evaluations = evaluations / std::max<double>(1, static_cast<double>(total));
   std::ostringstream note;
-  note << "probability-flow ODE, Dormand-Prince 5(4), rtol = atol = " << config_.rtol << ", eps: sigma = "
-       << range.sigma_min << ", "
+  note << "probability-flow ODE, Dormand-Prince 5(4), rtol = atol = " << config_.rtol
+       << ", eps: sigma = " << range.sigma_min << ", "
        << (exact ? "exact divergence" : "Hutchinson divergence, 1 Rademacher probe an element");
   if (spec_.levels > 0) note << ", uniform dequantisation of " << spec_.levels << " levels";
   result.note = note.str();
@@ -209,11 +222,15 @@ Tensor GaussianObjective::draw(const std::string& sampler, int64_t steps, int64_
     return x;
   };
   if (sampler == "heun")
-    return heun(with, prior(path_.prior_sigma()),
-                {.steps = steps, .sigma_min = sigma_min, .sigma_max = sigma_max, .churn = config_.churn}, streams);
+    return heun(
+        with, prior(path_.prior_sigma()),
+        {.steps = steps, .sigma_min = sigma_min, .sigma_max = sigma_max, .churn = config_.churn},
+        streams);
   if (sampler == "ode") {
-    const OdeOptions ode{.rtol = config_.rtol, .atol = config_.rtol, .max_steps = config_.max_steps};
-    const Tensor x = flow(with, prior(path_.prior_sigma()), sigma_max, sigma_min, model_sd(), ode).y;
+    const OdeOptions ode{
+        .rtol = config_.rtol, .atol = config_.rtol, .max_steps = config_.max_steps};
+    const Tensor x =
+        flow(with, prior(path_.prior_sigma()), sigma_max, sigma_min, model_sd(), ode).y;
     return config_.final_denoise ? with(x, Tensor::full({count}, sigma_min, DType::f64)) : x;
   }
   if (sampler == "langevin")
@@ -238,7 +255,8 @@ Tensor GaussianObjective::sample(const Rng& rng, const harness::SampleOptions& o
   const std::string sampler = options.sampler.empty() ? config_.sampler : options.sampler;
   check_sampler(sampler);
   const int64_t steps = options.steps > 0 ? options.steps : config_.steps;
-  Tensor out = Tensor::empty({options.count, spec_.length}, spec_.levels > 0 ? DType::i32 : DType::f32);
+  Tensor out =
+      Tensor::empty({options.count, spec_.length}, spec_.levels > 0 ? DType::i32 : DType::f32);
   for (int64_t first = 0; first < options.count; first += kSampleChunk) {
     const int64_t count = std::min(kSampleChunk, options.count - first);
     const Tensor y = draw(sampler, steps, count, SampleStreams(rng, first));
@@ -247,7 +265,8 @@ Tensor GaussianObjective::sample(const Rng& rng, const harness::SampleOptions& o
       std::copy_n(k.data<int32_t>(), k.numel(), out.mutable_data<int32_t>() + first * spec_.length);
     } else {
       for (int64_t i = 0; i < y.numel(); ++i)
-        out.mutable_data<float>()[first * spec_.length + i] = static_cast<float>(y.item(i) / unit());
+        out.mutable_data<float>()[first * spec_.length + i] =
+            static_cast<float>(y.item(i) / unit());
     }
   }
   return out;
@@ -269,7 +288,8 @@ double GaussianObjective::expected_initial_loss() const {
 namespace {
 const harness::RegisterObjective registered(
     {"gaussian", "score-based diffusion: denoising score matching, probability-flow likelihood",
-     [](const data::DataSpec& spec, const std::string& backbone, harness::Settings& settings, const Rng& rng) {
+     [](const data::DataSpec& spec, const std::string& backbone, harness::Settings& settings,
+        const Rng& rng) {
        GaussianConfig config;
        settings.read("objective", config);
        const harness::BackboneSpec shape{.in_channels = spec.channels,
@@ -280,7 +300,8 @@ const harness::RegisterObjective registered(
                                          .causal = false,
                                          .time = true};
        return std::make_unique<GaussianObjective>(
-           spec, harness::find_backbone(backbone).make(shape, settings, rng.split("backbone")), config);
+           spec, harness::find_backbone(backbone).make(shape, settings, rng.split("backbone")),
+           config);
      }});
 }  // namespace
 

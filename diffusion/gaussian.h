@@ -1,7 +1,8 @@
 // The objective "gaussian": score-based diffusion of images and points on any backbone that takes a
-// noise feature. Integers k of K levels become y = 2 (k + u)/K - 1 with fresh u ~ U[0, 1) in every batch; real
-// vectors are divided by twice their standard deviation, so that the levels of EDM fit them.
-// Training: denoising score matching; likelihood: probability-flow equation; samples: see samplers.h.
+// noise feature. Integers k of K levels become y = 2 (k + u)/K - 1 with fresh u ~ U[0, 1) in every
+// batch; real vectors are divided by twice their standard deviation, so that the levels of EDM fit
+// them. Training: denoising score matching; likelihood: probability-flow equation; samples: see
+// samplers.h.
 #pragma once
 #include <memory>
 #include <string>
@@ -29,7 +30,7 @@ struct GaussianConfig {
   double langevin_step = 0.124;
   bool final_denoise = true;
   std::string divergence = "auto";
-  double rtol = 1e-4;
+  double rtol = 1e-3;
   int64_t max_steps = 2000;
 
   template <class Self, class V>
@@ -48,15 +49,20 @@ struct GaussianConfig {
     visit("sigma_max", self.sigma_max, "largest noise level; 0: 80 for edm, 50 for ve");
     visit("stratified", self.stratified, "spread the noise levels of a batch evenly");
     visit("sampler", self.sampler,
-          "heun, ode, euler_maruyama, reverse_diffusion, ancestral, ancestral_small, ddim, pc, langevin");
+          "heun, ode, euler_maruyama, reverse_diffusion, ancestral, ancestral_small, ddim, pc, "
+          "langevin");
     visit("steps", self.steps, "sampler steps (langevin: noise levels)");
     visit("churn", self.churn, "heun: S_churn, 0 is deterministic");
     visit("snr", self.snr, "pc: signal-to-noise ratio of the Langevin corrector");
-    visit("corrector_steps", self.corrector_steps, "pc: corrector steps after each step; langevin: steps a level");
-    visit("langevin_step", self.langevin_step, "langevin: step size over sigma^2, x += (step/2) score + ...");
+    visit("corrector_steps", self.corrector_steps,
+          "pc: corrector steps after each step; langevin: steps a level");
+    visit("langevin_step", self.langevin_step,
+          "langevin: step size over sigma^2, x += (step/2) score + ...");
     visit("final_denoise", self.final_denoise, "end the sampler with E[x0 | x] (heun always does)");
-    visit("divergence", self.divergence, "likelihood: hutchinson, exact, or auto (exact up to 8 dimensions)");
-    visit("rtol", self.rtol, "likelihood: relative and absolute tolerance of the solver");
+    visit("divergence", self.divergence,
+          "likelihood: hutchinson, exact, or auto (exact up to 8 dimensions)");
+    visit("rtol", self.rtol,
+          "likelihood, sampler ode: relative and absolute tolerance of the solver");
     visit("max_steps", self.max_steps, "likelihood: most solver steps of one element");
   }
 };
@@ -64,7 +70,8 @@ struct GaussianConfig {
 class GaussianObjective final : public harness::Objective {
  public:
   /// Throws a usage error for text and for options that are not known.
-  GaussianObjective(const data::DataSpec& spec, harness::AnyBackbone backbone, const GaussianConfig& config);
+  GaussianObjective(const data::DataSpec& spec, harness::AnyBackbone backbone,
+                    const GaussianConfig& config);
 
   Tensor loss(const data::Batch& batch, const Rng& rng, bool training) const override;
   harness::Likelihood likelihood(const data::Dataset& data, data::Split split, const Rng& rng,
@@ -89,7 +96,8 @@ class GaussianObjective final : public harness::Objective {
   Network network(bool training, const Rng& dropout) const;
   Preconditioning preconditioning() const;
   NoiseLevels levels() const;
-  Tensor draw(const std::string& sampler, int64_t steps, int64_t count, const SampleStreams& streams) const;
+  Tensor draw(const std::string& sampler, int64_t steps, int64_t count,
+              const SampleStreams& streams) const;
 
   data::DataSpec spec_;
   harness::AnyBackbone backbone_;

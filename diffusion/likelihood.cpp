@@ -11,14 +11,16 @@ namespace {
 /// x = z R and sigma of every row at phi = atan(sigma/sigma_data).
 struct Point {
   Tensor x, sigma;
-  std::vector<double> radius, skip;  ///< R = sqrt(sigma^2 + sigma_data^2), c_skip = (sigma_data/R)^2
-  std::vector<double> speed;         ///< d ln(sigma)/dphi = R^2/(sigma sigma_data)
+  std::vector<double> radius,
+      skip;                   ///< R = sqrt(sigma^2 + sigma_data^2), c_skip = (sigma_data/R)^2
+  std::vector<double> speed;  ///< d ln(sigma)/dphi = R^2/(sigma sigma_data)
 };
 
 Point point_at(const Tensor& state, const Tensor& phi, int64_t dims, double sigma_data) {
   const int64_t rows = state.dim(0), width = state.dim(1);
   const std::vector<double> values(rows);
-  Point p{Tensor::empty({rows, dims}, DType::f64), Tensor::empty({rows}, DType::f64), values, values, values};
+  Point p{Tensor::empty({rows, dims}, DType::f64), Tensor::empty({rows}, DType::f64), values,
+          values, values};
   const double* z = state.data<double>();
   for (int64_t i = 0; i < rows; ++i) {
     const double sigma = sigma_data * std::tan(phi.item(i));
@@ -35,8 +37,9 @@ Point point_at(const Tensor& state, const Tensor& phi, int64_t dims, double sigm
 /// Writes dz/dphi = speed (c_skip x - D)/R into the first D components of each row.
 void write_velocity(const Point& p, const Tensor& denoised, Tensor& out) {
   const int64_t rows = out.dim(0), width = out.dim(1), dims = p.x.dim(1);
-  check(denoised.shape() == p.x.shape() && denoised.dtype() == DType::f64, "likelihood", "the denoiser maps ",
-        p.x.shape(), " f64 to ", denoised.shape(), ' ', name(denoised.dtype()));
+  check(denoised.shape() == p.x.shape() && denoised.dtype() == DType::f64, "likelihood",
+        "the denoiser maps ", p.x.shape(), " f64 to ", denoised.shape(), ' ',
+        name(denoised.dtype()));
   for (int64_t i = 0; i < rows; ++i) {
     const double factor = p.speed[i] / p.radius[i];
     const double* x = p.x.data<double>() + i * dims;
@@ -52,15 +55,16 @@ Tensor scaled_state(const Tensor& x, double radius, int64_t extra) {
   Tensor state = Tensor::zeros({rows, dims + extra}, DType::f64);
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t d = 0; d < dims; ++d)
-      state.mutable_data<double>()[i * (dims + extra) + d] = x.data<double>()[i * dims + d] / radius;
+      state.mutable_data<double>()[i * (dims + extra) + d] =
+          x.data<double>()[i * dims + d] / radius;
   return state;
 }
 
 void check_points(const Tensor& x, double sigma_from, double sigma_to, double sigma_data) {
-  check(x.rank() == 2 && x.dtype() == DType::f64, "likelihood", "points must be [B, D] f64, got ", x.shape(), ' ',
-        name(x.dtype()));
-  check(sigma_from > 0 && sigma_to > 0 && sigma_data > 0, "likelihood", "noise levels ", sigma_from, " and ",
-        sigma_to, " and sigma_data ", sigma_data, " must be positive");
+  check(x.rank() == 2 && x.dtype() == DType::f64, "likelihood", "points must be [B, D] f64, got ",
+        x.shape(), ' ', name(x.dtype()));
+  check(sigma_from > 0 && sigma_to > 0 && sigma_data > 0, "likelihood", "noise levels ", sigma_from,
+        " and ", sigma_to, " and sigma_data ", sigma_data, " must be positive");
 }
 }  // namespace
 
@@ -68,8 +72,8 @@ NoiseRange noise_range(const GaussianPath& path, double sigma_data) {
   return {path.sigma(path.t_min), path.sigma(path.t_max), path.prior_sigma(), sigma_data};
 }
 
-LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRange& range, const Rng& rng,
-                       int64_t first, const FlowOptions& options) {
+LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRange& range,
+                       const Rng& rng, int64_t first, const FlowOptions& options) {
   check_points(x, range.sigma_min, range.sigma_max, range.sigma_data);
   const NoGrad no_graph;
   const int64_t rows = x.dim(0), dims = x.dim(1);
@@ -84,7 +88,8 @@ LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRan
     }
   }
 
-  // State: z and, last, the integrated divergence per dimension (the unit of a tolerance on bits/dim).
+  // State: z and, last, the integrated divergence per dimension (the unit of a tolerance on
+  // bits/dim).
   const auto field = [&](const Tensor& state, const Tensor& phi, std::span<const int64_t> which) {
     const Point p = point_at(state, phi, dims, range.sigma_data);
     const auto denoised_at = [&](const Tensor& at) { return denoiser(at, p.sigma); };
@@ -94,7 +99,8 @@ LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRan
     } else {
       Tensor probe = Tensor::empty(p.x.shape(), DType::f64);
       for (std::size_t i = 0; i < which.size(); ++i)
-        std::copy_n(probes.data<double>() + which[i] * dims, dims, probe.mutable_data<double>() + i * dims);
+        std::copy_n(probes.data<double>() + which[i] * dims, dims,
+                    probe.mutable_data<double>() + i * dims);
       std::tie(denoised, trace) = divergence_hutchinson(denoised_at, p.x, probe);
     }
     Tensor out = Tensor::empty(state.shape(), DType::f64);
@@ -123,16 +129,17 @@ LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRan
       squares += arrived[k] * arrived[k];
     }
     const double variance = range.prior_sd * range.prior_sd;
-    const double prior = options.log_prior
-                             ? options.log_prior(arrived)
-                             : -0.5 * (squares / variance + d * std::log(2 * std::numbers::pi * variance));
+    const double prior =
+        options.log_prior
+            ? options.log_prior(arrived)
+            : -0.5 * (squares / variance + d * std::log(2 * std::numbers::pi * variance));
     result.nats[i] = prior + d * (z[dims] + std::log(r1 / r0));
   }
   return result;
 }
 
-OdeSolution flow(const Denoiser& denoiser, const Tensor& x, double sigma_from, double sigma_to, double sigma_data,
-                 const OdeOptions& options) {
+OdeSolution flow(const Denoiser& denoiser, const Tensor& x, double sigma_from, double sigma_to,
+                 double sigma_data, const OdeOptions& options) {
   check_points(x, sigma_from, sigma_to, sigma_data);
   const NoGrad no_graph;
   const int64_t dims = x.dim(1);
@@ -142,15 +149,16 @@ OdeSolution flow(const Denoiser& denoiser, const Tensor& x, double sigma_from, d
     write_velocity(p, denoiser(p.x, p.sigma), out);
     return out;
   };
-  OdeSolution end = solve_ode(field, scaled_state(x, std::hypot(sigma_from, sigma_data), 0),
-                              std::atan(sigma_from / sigma_data), std::atan(sigma_to / sigma_data), options);
+  OdeSolution end =
+      solve_ode(field, scaled_state(x, std::hypot(sigma_from, sigma_data), 0),
+                std::atan(sigma_from / sigma_data), std::atan(sigma_to / sigma_data), options);
   end.y = scaled_state(end.y, 1 / std::hypot(sigma_to, sigma_data), 0);
   return end;
 }
 
 Tensor dequantise(const Tensor& symbols, int64_t levels, const Rng& rng, int64_t first) {
-  check(symbols.rank() == 2 && symbols.dtype() == DType::i32, "dequantise", "symbols must be [B, D] i32, got ",
-        symbols.shape(), ' ', name(symbols.dtype()));
+  check(symbols.rank() == 2 && symbols.dtype() == DType::i32, "dequantise",
+        "symbols must be [B, D] i32, got ", symbols.shape(), ' ', name(symbols.dtype()));
   check(levels > 0, "dequantise", "needs a positive number of levels, got ", levels);
   const int64_t rows = symbols.dim(0), dims = symbols.dim(1);
   Tensor y = Tensor::empty(symbols.shape(), DType::f64);
@@ -158,7 +166,9 @@ Tensor dequantise(const Tensor& symbols, int64_t levels, const Rng& rng, int64_t
     const Tensor u = rng.split(static_cast<uint64_t>(first + i)).uniform({dims}, DType::f64);
     for (int64_t d = 0; d < dims; ++d)
       y.mutable_data<double>()[i * dims + d] =
-          2 * (symbols.data<int32_t>()[i * dims + d] + u.data<double>()[d]) / static_cast<double>(levels) - 1;
+          2 * (symbols.data<int32_t>()[i * dims + d] + u.data<double>()[d]) /
+              static_cast<double>(levels) -
+          1;
   }
   return y;
 }
@@ -174,7 +184,8 @@ Tensor quantise(const Tensor& y, int64_t levels) {
 }
 
 double bits_of(double nats, int64_t dims, int64_t levels) {
-  return -nats / std::numbers::ln2 + static_cast<double>(dims) * std::log2(static_cast<double>(levels) / 2);
+  return -nats / std::numbers::ln2 +
+         static_cast<double>(dims) * std::log2(static_cast<double>(levels) / 2);
 }
 
 }  // namespace kindred::diffusion

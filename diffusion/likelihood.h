@@ -1,10 +1,12 @@
 // Log-density under the probability-flow equation (Song et al. 2021): with x = x0 + sigma eps,
-//   log p(x at sigma_min) = log prior(x at sigma_max) + integral of the divergence of dx/d sigma = (x - D(x; sigma))/sigma.
-// It is solved for z = x/R in the angle phi = atan(sigma/sigma_data), R^2 = sigma^2 + sigma_data^2, where
+//   log p(x at sigma_min) = log prior(x at sigma_max) + integral of the divergence of dx/d sigma =
+//   (x - D(x; sigma))/sigma.
+// It is solved for z = x/R in the angle phi = atan(sigma/sigma_data), R^2 = sigma^2 + sigma_data^2,
+// where
 //   dz/dphi = R (c_skip x - D) / (sigma sigma_data),  c_skip = sigma_data^2/R^2:
-// minus the network F of an EDM-preconditioned denoiser; bounded, and zero for Gaussian data of that width, so
-// that an adaptive solver needs few steps (a third fewer than in ln(sigma)). Every path has the same likelihood in
-// these variables. B: samples, D: dimensions.
+// minus the network F of an EDM-preconditioned denoiser; bounded, and zero for Gaussian data of
+// that width, so that an adaptive solver needs few steps (a third fewer than in ln(sigma)). Every
+// path has the same likelihood in these variables. B: samples, D: dimensions.
 #pragma once
 #include <functional>
 #include <string>
@@ -16,15 +18,16 @@
 
 namespace kindred::diffusion {
 
-/// exact: D reverse passes an evaluation; hutchinson: one, with a Rademacher probe that stays the same
-/// for the whole solve of a sample (Skilling 1989, Hutchinson 1990).
+/// exact: D reverse passes an evaluation; hutchinson: one, with a Rademacher probe that stays the
+/// same for the whole solve of a sample (Skilling 1989, Hutchinson 1990).
 enum class Divergence { exact, hutchinson };
 
 /// Ends of the flow in the variable x0 + sigma eps.
 struct NoiseRange {
   double sigma_min = 0.002, sigma_max = 80;
-  double prior_sd = 80;    ///< of the Gaussian prior at sigma_max
-  double sigma_data = 0.5;  ///< of the change of variables only: any positive value gives the same answer
+  double prior_sd = 80;  ///< of the Gaussian prior at sigma_max
+  double sigma_data =
+      0.5;  ///< of the change of variables only: any positive value gives the same answer
 };
 NoiseRange noise_range(const GaussianPath& path, double sigma_data);
 
@@ -40,17 +43,17 @@ struct LogDensity {
   std::vector<int64_t> evaluations;  ///< of the denoiser and its reverse pass, per sample
 };
 
-/// log p of x [B, D] f64. The probe of row k comes from rng.split(first + k), so results do not depend on
-/// how a data set is cut into batches. Runs without a graph of the parameters.
-LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRange& range, const Rng& rng,
-                       int64_t first = 0, const FlowOptions& options = {});
+/// log p of x [B, D] f64. The probe of row k comes from rng.split(first + k), so results do not
+/// depend on how a data set is cut into batches. Runs without a graph of the parameters.
+LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRange& range,
+                       const Rng& rng, int64_t first = 0, const FlowOptions& options = {});
 
 /// The flow alone: moves x [B, D] f64 from one noise level to another (encoding, or sampling).
 OdeSolution flow(const Denoiser& denoiser, const Tensor& x, double sigma_from, double sigma_to,
                  double sigma_data, const OdeOptions& options = {});
 
-/// Integers k in [0, K) as points of [-1, 1]: y = 2 (k + u)/K - 1 with u ~ U[0, 1)^D. symbols: i32 [B, D]; the noise of
-/// row k comes from rng.split(first + k). Returns f64.
+/// Integers k in [0, K) as points of [-1, 1]: y = 2 (k + u)/K - 1 with u ~ U[0, 1)^D. symbols: i32
+/// [B, D]; the noise of row k comes from rng.split(first + k). Returns f64.
 Tensor dequantise(const Tensor& symbols, int64_t levels, const Rng& rng, int64_t first = 0);
 /// The inverse: floor((y + 1) K / 2), clamped to [0, K). Any float dtype -> i32.
 Tensor quantise(const Tensor& y, int64_t levels);

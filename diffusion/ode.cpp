@@ -1,5 +1,5 @@
-// Coefficients and the first step size: Hairer, Norsett, Wanner, Solving Ordinary Differential Equations I,
-// tables II.5.2 and section II.4. First same as last: a step costs six evaluations.
+// Coefficients and the first step size: Hairer, Norsett, Wanner, Solving Ordinary Differential
+// Equations I, tables II.5.2 and section II.4. First same as last: a step costs six evaluations.
 #include "diffusion/ode.h"
 
 #include <algorithm>
@@ -22,7 +22,7 @@ constexpr double kMatrix[kStages][kStages - 1] = {
     {35. / 384, 0, 500. / 1113, 125. / 192, -2187. / 6784, 11. / 84},
 };
 /// Fifth-order minus fourth-order weights.
-constexpr double kError[kStages] = {71. / 57600,      0,           -71. / 16695, 71. / 1920,
+constexpr double kError[kStages] = {71. / 57600,      0,         -71. / 16695, 71. / 1920,
                                     -17253. / 339200, 22. / 525, -1. / 40};
 constexpr double kSafety = 0.9, kShrink = 0.2, kGrow = 10;
 
@@ -45,6 +45,7 @@ class Solver {
         capacity_(options.batch > 0 ? std::min(options.batch, y0.dim(0)) : y0.dim(0)) {
     y_.resize(capacity_ * width_);
     trial_.resize(capacity_ * width_);
+    error_.resize(width_);
     for (auto& k : k_) k.resize(capacity_ * width_);
     solution_.y = Tensor::empty(y0.shape(), DType::f64);
     solution_.evaluations.assign(y0.dim(0), 0);
@@ -95,7 +96,8 @@ class Solver {
       double* change = k_[1].data() + (first + i) * width_;
       for (int64_t m = 0; m < width_; ++m) change[m] -= f[m];
       const double largest = std::max(norm(f, y, y), norm(change, y, y) / guess[i]);
-      const double h = largest <= 1e-15 ? 1e-3 * std::abs(t1_ - t0_) : std::pow(0.01 / largest, 0.2);
+      const double h =
+          largest <= 1e-15 ? 1e-3 * std::abs(t1_ - t0_) : std::pow(0.01 / largest, 0.2);
       slots_[first + i].h = direction * std::min(100 * guess[i], h);
     }
     return next + count;
@@ -116,8 +118,8 @@ class Solver {
       rows[i] = slot.row;
     }
     const Tensor f = field_(y, t, rows);
-    check(f.shape() == y.shape() && f.dtype() == DType::f64, "ode", "the field maps ", y.shape(), " f64 to ",
-          f.shape(), ' ', name(f.dtype()));
+    check(f.shape() == y.shape() && f.dtype() == DType::f64, "ode", "the field maps ", y.shape(),
+          " f64 to ", f.shape(), ' ', name(f.dtype()));
     std::copy_n(f.data<double>(), count * width_, to + first * width_);
     for (int64_t i = 0; i < count; ++i) {
       const double* p = to + (first + i) * width_;
@@ -129,7 +131,8 @@ class Solver {
     }
   }
 
-  /// Largest of: RMS of e / (atol + rtol max(|a|, |b|)) over the joint components, and each separate one.
+  /// Largest of: RMS of e / (atol + rtol max(|a|, |b|)) over the joint components, and each
+  /// separate one.
   double norm(const double* e, const double* a, const double* b) const {
     const int64_t joint = width_ - options_.separate;
     const auto scaled = [&](int64_t m) {
@@ -144,9 +147,9 @@ class Solver {
   void attempt_step() {
     for (Slot& slot : slots_) {
       if (++slot.attempts > options_.max_steps)
-        fail(Fault::numeric, "ode", "row ", slot.row, " needs more than max_steps = ", options_.max_steps,
-             " steps: it reached time ", slot.t, " on the way from ", t0_, " to ", t1_,
-             "; loosen rtol or raise max_steps");
+        fail(Fault::numeric, "ode", "row ", slot.row,
+             " needs more than max_steps = ", options_.max_steps, " steps: it reached time ",
+             slot.t, " on the way from ", t0_, " to ", t1_, "; loosen rtol or raise max_steps");
       slot.last = std::abs(slot.h) >= std::abs(t1_ - slot.t);
       if (slot.last) slot.h = t1_ - slot.t;
     }
@@ -166,14 +169,14 @@ class Solver {
   bool judge(std::size_t i) {
     Slot& slot = slots_[i];
     const std::size_t begin = i * width_, end = begin + width_;
-    double* error = error_for(width_);
     for (std::size_t m = begin; m < end; ++m) {
       double e = 0;
       for (int j = 0; j < kStages; ++j) e += kError[j] * k_[j][m];
-      error[m - begin] = slot.h * e;
+      error_[m - begin] = slot.h * e;
     }
-    const double size = norm(error, &y_[begin], &trial_[begin]);
-    const double factor = std::clamp(kSafety * std::pow(std::max(size, 1e-12), -0.2), kShrink, kGrow);
+    const double size = norm(error_.data(), &y_[begin], &trial_[begin]);
+    const double factor =
+        std::clamp(kSafety * std::pow(std::max(size, 1e-12), -0.2), kShrink, kGrow);
     if (size > 1) {
       slot.h *= factor;
       slot.rejected = true;
@@ -200,11 +203,6 @@ class Solver {
     slots_.pop_back();
   }
 
-  double* error_for(std::size_t width) {
-    error_.resize(width);
-    return error_.data();
-  }
-
   const OdeField& field_;
   const Tensor& y0_;
   const double t0_, t1_;
@@ -222,11 +220,13 @@ double OdeSolution::mean_evaluations() const {
          std::max<double>(1, static_cast<double>(evaluations.size()));
 }
 
-OdeSolution solve_ode(const OdeField& field, const Tensor& y0, double t0, double t1, const OdeOptions& options) {
-  check(y0.rank() == 2 && y0.dtype() == DType::f64, "ode", "the state must be [B, M] f64, got ", y0.shape(), ' ',
-        name(y0.dtype()));
+OdeSolution solve_ode(const OdeField& field, const Tensor& y0, double t0, double t1,
+                      const OdeOptions& options) {
+  check(y0.rank() == 2 && y0.dtype() == DType::f64, "ode", "the state must be [B, M] f64, got ",
+        y0.shape(), ' ', name(y0.dtype()));
   check(options.rtol >= 0 && options.atol >= 0 && options.rtol + options.atol > 0, "ode",
-        "tolerances must not be negative nor both zero: rtol ", options.rtol, ", atol ", options.atol);
+        "tolerances must not be negative nor both zero: rtol ", options.rtol, ", atol ",
+        options.atol);
   check(options.separate >= 0 && options.separate <= y0.dim(1), "ode", options.separate,
         " separate components of ", y0.dim(1));
   return Solver(field, y0, t0, t1, options).run();

@@ -1,7 +1,7 @@
 // Adaptive Runge-Kutta of Dormand and Prince, order 5(4), for a batch of independent equations
-// dy/dt = field(y, t). Every row has its own time and step size, so a row's answer does not depend on its
-// company; a row that is done leaves and a waiting one takes its place, so the batch stays full.
-// B: rows, M: components of one row. State, steps and error estimates are f64.
+// dy/dt = field(y, t). Every row has its own time and step size, so a row's answer does not depend
+// on its company; a row that is done leaves and a waiting one takes its place, so the batch stays
+// full. B: rows, M: components of one row. State, steps and error estimates are f64.
 #pragma once
 #include <functional>
 #include <span>
@@ -31,8 +31,9 @@ struct OdeSolution {
   double mean_evaluations() const;
 };
 
-/// Solves from t0 to t1 (either direction) from y0 [B, M] f64. Throws Fault::numeric when a row needs more
-/// than max_steps steps or the field is not finite; the message names the row and its time.
+/// Solves from t0 to t1 (either direction) from y0 [B, M] f64. Throws Fault::numeric when a row
+/// needs more than max_steps steps or the field is not finite; the message names the row and its
+/// time.
 OdeSolution solve_ode(const OdeField& field, const Tensor& y0, double t0, double t1,
                       const OdeOptions& options = {});
 

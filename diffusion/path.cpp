@@ -8,8 +8,8 @@ namespace kindred::diffusion {
 
 namespace {
 void check_range(const char* where, double low, double high) {
-  check(low > 0 && high > low && std::isfinite(high), where, "noise scales must satisfy 0 < ", low, " < ",
-        high);
+  check(low > 0 && high > low && std::isfinite(high), where, "noise scales must satisfy 0 < ", low,
+        " < ", high);
 }
 
 /// The integral of beta over [0, t] and its inverse, shared by VP and sub-VP.
@@ -106,8 +106,8 @@ Tensor per_sample(const Tensor& scalars, const Tensor& like) {
 
 Tensor perturb(const GaussianPath& path, const Tensor& x0, const Tensor& noise, const Tensor& t) {
   check(x0.shape() == noise.shape(), "perturb", "data ", x0.shape(), " and noise ", noise.shape());
-  check(t.rank() == 1 && t.dim(0) == x0.dim(0), "perturb", "needs one time a sample, got ", t.shape(),
-        " for ", x0.shape());
+  check(t.rank() == 1 && t.dim(0) == x0.dim(0), "perturb", "needs one time a sample, got ",
+        t.shape(), " for ", x0.shape());
   Tensor a = Tensor::empty(t.shape(), DType::f64), s = Tensor::empty(t.shape(), DType::f64);
   for (int64_t i = 0; i < t.numel(); ++i) {
     a.mutable_data<double>()[i] = path.a(t.item(i));

@@ -1,7 +1,8 @@
-// Gaussian paths x_t = a(t) x_0 + s(t) eps, eps ~ N(0, I): one interface behind every diffusion process.
-// The forward equation is dx = f x dt + g dw with f = a'/a and g^2 = (s^2)' - 2 f s^2 (Song et al. 2021;
-// Karras et al. 2022, appendix B). sigma = s/a is the noise level of x_t / a, the variable in which all
-// paths are the same process at another clock; samplers and likelihoods use it wherever they can.
+// Gaussian paths x_t = a(t) x_0 + s(t) eps, eps ~ N(0, I): one interface behind every diffusion
+// process. The forward equation is dx = f x dt + g dw with f = a'/a and g^2 = (s^2)' - 2 f s^2
+// (Song et al. 2021; Karras et al. 2022, appendix B). sigma = s/a is the noise level of x_t / a,
+// the variable in which all paths are the same process at another clock; samplers and likelihoods
+// use it wherever they can.
 #pragma once
 #include <functional>
 #include <string>
@@ -35,7 +36,8 @@ struct GaussianPath {
 
 /// Variance exploding: a = 1, s = sigma_min (sigma_max/sigma_min)^t. s(0) = sigma_min, not 0.
 GaussianPath ve_path(double sigma_min = 0.01, double sigma_max = 50);
-/// Variance preserving: a = e^{-B/2}, s^2 = 1 - e^{-B}, B = beta_min t + (beta_max - beta_min) t^2/2.
+/// Variance preserving: a = e^{-B/2}, s^2 = 1 - e^{-B}, B = beta_min t + (beta_max - beta_min)
+/// t^2/2.
 GaussianPath vp_path(double beta_min = 0.1, double beta_max = 20);
 /// Sub-VP: a as VP, s = 1 - e^{-B} (no square root).
 GaussianPath sub_vp_path(double beta_min = 0.1, double beta_max = 20);
@@ -44,8 +46,8 @@ GaussianPath edm_path(double sigma_min = 0.002, double sigma_max = 80);
 /// VDM with a linear schedule (Kingma et al. 2021): s^2 = sigmoid(gamma(t)), a^2 = 1 - s^2.
 GaussianPath vdm_path(double gamma_min = -13.3, double gamma_max = 5);
 
-/// Per-sample scalars [B] as [B, 1, ..., 1] of the rank of `like`, so that they broadcast over a sample
-/// of any rank.
+/// Per-sample scalars [B] as [B, 1, ..., 1] of the rank of `like`, so that they broadcast over a
+/// sample of any rank.
 Tensor per_sample(const Tensor& scalars, const Tensor& like);
 /// a(t) x0 + s(t) noise with one time a sample. x0, noise: [B, ...] of one dtype; t: [B].
 Tensor perturb(const GaussianPath& path, const Tensor& x0, const Tensor& noise, const Tensor& t);

@@ -15,8 +15,8 @@ Preconditioning edm_preconditioning(double sigma_data) {
         "sigma_data must be positive, got ", sigma_data);
   return {"edm", [=](double sigma) {
             const double total = sigma * sigma + sigma_data * sigma_data, root = std::sqrt(total);
-            return Coefficients{sigma_data * sigma_data / total, sigma * sigma_data / root, 1 / root,
-                                noise_feature(sigma)};
+            return Coefficients{sigma_data * sigma_data / total, sigma * sigma_data / root,
+                                1 / root, noise_feature(sigma)};
           }};
 }
 
@@ -34,8 +34,8 @@ Denoiser make_denoiser(Preconditioning preconditioning, Network network) {
   return [preconditioning = std::move(preconditioning), network = std::move(network)](
              const Tensor& x, const Tensor& sigma) {
     const int64_t rows = x.dim(0);
-    check(sigma.rank() == 1 && sigma.dim(0) == rows, "denoiser", "needs one noise level a sample, got ",
-          sigma.shape(), " for ", x.shape());
+    check(sigma.rank() == 1 && sigma.dim(0) == rows, "denoiser",
+          "needs one noise level a sample, got ", sigma.shape(), " for ", x.shape());
     Tensor skip = Tensor::empty({rows, 1}, DType::f64), out = Tensor::empty({rows, 1}, DType::f64);
     Tensor in = Tensor::empty({rows, 1}, DType::f64), noise = Tensor::empty({rows}, DType::f32);
     for (int64_t i = 0; i < rows; ++i) {

@@ -1,5 +1,6 @@
 // Denoisers and their preconditioning (Karras et al. 2022, table 1).
-// A denoiser estimates D(x; sigma) = E[x0 | x] for x = x0 + sigma eps. It is built from a network F as
+// A denoiser estimates D(x; sigma) = E[x0 | x] for x = x0 + sigma eps. It is built from a network F
+// as
 //   D(x; sigma) = c_skip x + c_out F(c_in x; c_noise),
 // and every path shares it: at time t of a path, E[x0 | x_t] = D(x_t / a; s / a) and
 // score(x_t) = (a D - x_t) / s^2. B: samples, D: dimensions of one sample.
@@ -22,9 +23,9 @@ struct Coefficients {
   double noise;  ///< what the network is told about the noise level
 };
 
-/// Coefficients as functions of the noise level. The noise feature is ln(sigma)/4 for all of them, so
-/// that a backbone need not know the path (the published ones, 999 t and ln(sigma/2), are monotone
-/// functions of it).
+/// Coefficients as functions of the noise level. The noise feature is ln(sigma)/4 for all of them,
+/// so that a backbone need not know the path (the published ones, 999 t and ln(sigma/2), are
+/// monotone functions of it).
 struct Preconditioning {
   std::string name;
   std::function<Coefficients(double sigma)> at;

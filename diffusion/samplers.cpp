@@ -12,14 +12,15 @@ namespace kindred::diffusion {
 
 namespace {
 void check_state(const char* where, const Tensor& x) {
-  check(x.rank() == 2 && x.dtype() == DType::f64, where, "the state must be [B, D] f64, got ", x.shape(), ' ',
-        name(x.dtype()));
+  check(x.rank() == 2 && x.dtype() == DType::f64, where, "the state must be [B, D] f64, got ",
+        x.shape(), ' ', name(x.dtype()));
 }
 
 /// a x + b y + c z elementwise; z may be undefined.
-Tensor combine(double a, const Tensor& x, double b, const Tensor& y, double c = 0, const Tensor& z = {}) {
-  check(x.shape() == y.shape() && y.dtype() == DType::f64, "sampler", "state ", x.shape(), " f64 meets ", y.shape(),
-        ' ', name(y.dtype()));
+Tensor combine(double a, const Tensor& x, double b, const Tensor& y, double c = 0,
+               const Tensor& z = {}) {
+  check(x.shape() == y.shape() && y.dtype() == DType::f64, "sampler", "state ", x.shape(),
+        " f64 meets ", y.shape(), ' ', name(y.dtype()));
   Tensor out = Tensor::empty(x.shape(), DType::f64);
   double* o = out.mutable_data<double>();
   const double *px = x.data<double>(), *py = y.data<double>();
@@ -34,7 +35,9 @@ Tensor combine(double a, const Tensor& x, double b, const Tensor& y, double c = 
   return out;
 }
 
-Tensor levels_of(const Tensor& x, double sigma) { return Tensor::full({x.dim(0)}, sigma, DType::f64); }
+Tensor levels_of(const Tensor& x, double sigma) {
+  return Tensor::full({x.dim(0)}, sigma, DType::f64);
+}
 
 /// Euclidean norm of each row.
 std::vector<double> row_norms(const Tensor& x) {
@@ -56,7 +59,9 @@ Tensor SampleStreams::normal(const Shape& shape, std::string_view purpose, int64
   const int64_t dims = shape[1], grain = std::max<int64_t>(1, kGrain / (dims + 8));
   parallel_for(shape[0], grain, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
-      const Rng stream = rng_.split(static_cast<uint64_t>(first_ + k)).split(purpose).split(static_cast<uint64_t>(step));
+      const Rng stream = rng_.split(static_cast<uint64_t>(first_ + k))
+                             .split(purpose)
+                             .split(static_cast<uint64_t>(step));
       const Tensor z = stream.normal({dims}, DType::f64);
       std::copy_n(z.data<double>(), dims, out.mutable_data<double>() + k * dims);
     }
@@ -64,22 +69,25 @@ Tensor SampleStreams::normal(const Shape& shape, std::string_view purpose, int64
   return out;
 }
 
-Tensor langevin(const std::function<Tensor(const Tensor& x)>& score, Tensor x, double alpha, int64_t steps,
-                const SampleStreams& streams, StepConvention convention) {
+Tensor langevin(const std::function<Tensor(const Tensor& x)>& score, Tensor x, double alpha,
+                int64_t steps, const SampleStreams& streams, StepConvention convention) {
   check_state("langevin", x);
   check(alpha > 0, "langevin", "the step size must be positive, got ", alpha);
   const NoGrad no_graph;
   if (convention == StepConvention::song) alpha *= 2;
   for (int64_t i = 0; i < steps; ++i)
-    x = combine(1, x, alpha / 2, score(x), std::sqrt(alpha), streams.normal(x.shape(), "langevin", i));
+    x = combine(1, x, alpha / 2, score(x), std::sqrt(alpha),
+                streams.normal(x.shape(), "langevin", i));
   return x;
 }
 
 std::vector<double> geometric_levels(double first, double last, int64_t count) {
-  check(first > 0 && last > 0 && count >= 2, "geometric_levels", count, " levels from ", first, " to ", last);
+  check(first > 0 && last > 0 && count >= 2, "geometric_levels", count, " levels from ", first,
+        " to ", last);
   std::vector<double> levels(count);
   for (int64_t i = 0; i < count; ++i)
-    levels[i] = first * std::pow(last / first, static_cast<double>(i) / static_cast<double>(count - 1));
+    levels[i] =
+        first * std::pow(last / first, static_cast<double>(i) / static_cast<double>(count - 1));
   return levels;
 }
 
@@ -87,7 +95,8 @@ Tensor annealed_langevin(const Denoiser& denoiser, Tensor x, const AnnealedLange
                          const SampleStreams& streams) {
   check_state("annealed_langevin", x);
   check(!options.sigmas.empty(), "annealed_langevin", "needs at least one noise level");
-  check(options.epsilon > 0, "annealed_langevin", "the step size must be positive, got ", options.epsilon);
+  check(options.epsilon > 0, "annealed_langevin", "the step size must be positive, got ",
+        options.epsilon);
   const NoGrad no_graph;
   const double last = options.sigmas.back();
   int64_t step = 0;
@@ -121,8 +130,9 @@ Predictor parse_predictor(const std::string& name) {
 
 namespace {
 /// One predictor step from t to `next`.
-Tensor predict(const GaussianPath& path, const Denoiser& denoiser, const Tensor& x, double t, double next,
-               const PredictorCorrectorOptions& options, const SampleStreams& streams, int64_t step) {
+Tensor predict(const GaussianPath& path, const Denoiser& denoiser, const Tensor& x, double t,
+               double next, const PredictorCorrectorOptions& options, const SampleStreams& streams,
+               int64_t step) {
   const double a = path.a(t), s = path.s(t), a1 = path.a(next), s1 = path.s(next);
   const double r = a / a1, g2 = s * s - r * r * s1 * s1;
   const Tensor d = denoise(path, denoiser, x, t);
@@ -154,18 +164,22 @@ Tensor predict(const GaussianPath& path, const Denoiser& denoiser, const Tensor&
 }
 
 /// One Langevin corrector step at time t.
-Tensor correct(const GaussianPath& path, const Denoiser& denoiser, const Tensor& x, double t, double alpha,
-               const PredictorCorrectorOptions& options, const SampleStreams& streams, int64_t step) {
+Tensor correct(const GaussianPath& path, const Denoiser& denoiser, const Tensor& x, double t,
+               double alpha, const PredictorCorrectorOptions& options, const SampleStreams& streams,
+               int64_t step) {
   const Tensor gradient = score(path, denoiser, x, t);
   const Tensor z = streams.normal(x.shape(), "corrector", step);
   const int64_t rows = x.dim(0), dims = x.dim(1);
   std::vector<double> ratios(rows, path.s(t));  // |z| / |score|
   if (options.norms != Norms::level) {
     const std::vector<double> of_z = row_norms(z), of_score = row_norms(gradient);
-    const auto total = [](const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.0); };
+    const auto total = [](const std::vector<double>& v) {
+      return std::accumulate(v.begin(), v.end(), 0.0);
+    };
     const double batch_ratio = total(of_z) / std::max(total(of_score), 1e-300);
     for (int64_t i = 0; i < rows; ++i)
-      ratios[i] = options.norms == Norms::batch ? batch_ratio : of_z[i] / std::max(of_score[i], 1e-300);
+      ratios[i] =
+          options.norms == Norms::batch ? batch_ratio : of_z[i] / std::max(of_score[i], 1e-300);
   }
   Tensor out = Tensor::empty(x.shape(), DType::f64);
   for (int64_t i = 0; i < rows; ++i) {
@@ -192,7 +206,8 @@ Tensor predictor_corrector(const GaussianPath& path, const Denoiser& denoiser, T
     const double t = time(i), next = time(i + 1), r = path.a(t) / path.a(next);
     const auto corrections = [&](double at) {
       for (int64_t k = 0; k < options.corrector_steps; ++k)
-        x = correct(path, denoiser, x, at, r * r, options, streams, i * options.corrector_steps + k);
+        x = correct(path, denoiser, x, at, r * r, options, streams,
+                    i * options.corrector_steps + k);
     };
     if (options.corrector_first) corrections(t);
     x = predict(path, denoiser, x, t, next, options, streams, i);
@@ -202,11 +217,12 @@ Tensor predictor_corrector(const GaussianPath& path, const Denoiser& denoiser, T
 }
 
 std::vector<double> karras_levels(const HeunOptions& options) {
-  check(options.steps >= 2 && options.sigma_min > 0 && options.sigma_max > options.sigma_min, "heun",
-        options.steps, " steps (at least 2) from sigma_max ", options.sigma_max, " to sigma_min ",
-        options.sigma_min);
+  check(options.steps >= 2 && options.sigma_min > 0 && options.sigma_max > options.sigma_min,
+        "heun", options.steps, " steps (at least 2) from sigma_max ", options.sigma_max,
+        " to sigma_min ", options.sigma_min);
   std::vector<double> sigma(options.steps + 1, 0.0);
-  const double high = std::pow(options.sigma_max, 1 / options.rho), low = std::pow(options.sigma_min, 1 / options.rho);
+  const double high = std::pow(options.sigma_max, 1 / options.rho),
+               low = std::pow(options.sigma_min, 1 / options.rho);
   for (int64_t i = 0; i < options.steps; ++i) {
     const double fraction = static_cast<double>(i) / static_cast<double>(options.steps - 1);
     sigma[i] = std::pow(high + fraction * (low - high), options.rho);
@@ -214,11 +230,13 @@ std::vector<double> karras_levels(const HeunOptions& options) {
   return sigma;
 }
 
-Tensor heun(const Denoiser& denoiser, Tensor x, const HeunOptions& options, const SampleStreams& streams) {
+Tensor heun(const Denoiser& denoiser, Tensor x, const HeunOptions& options,
+            const SampleStreams& streams) {
   check_state("heun", x);
   const NoGrad no_graph;
   const std::vector<double> sigma = karras_levels(options);
-  const double most = std::min(options.churn / static_cast<double>(options.steps), std::numbers::sqrt2 - 1);
+  const double most =
+      std::min(options.churn / static_cast<double>(options.steps), std::numbers::sqrt2 - 1);
   for (int64_t i = 0; i < options.steps; ++i) {
     double at = sigma[i];
     const double next = sigma[i + 1];
@@ -228,14 +246,16 @@ Tensor heun(const Denoiser& denoiser, Tensor x, const HeunOptions& options, cons
       x = combine(1, x, noise, streams.normal(x.shape(), "churn", i));
       at = raised;
     }
-    // Slope d = (x - D)/sigma; Euler, then the trapezoid unless the step ends at 0, where d is not defined.
+    // Slope d = (x - D)/sigma; Euler, then the trapezoid unless the step ends at 0, where d is not
+    // defined.
     const double h = next - at;
     const Tensor slope = combine(1 / at, x, -1 / at, denoiser(x, levels_of(x, at)));
     const Tensor euler = combine(1, x, h, slope);
     if (next == 0) {
       x = euler;
     } else {
-      const Tensor second = combine(1 / next, euler, -1 / next, denoiser(euler, levels_of(x, next)));
+      const Tensor second =
+          combine(1 / next, euler, -1 / next, denoiser(euler, levels_of(x, next)));
       x = combine(1, x, h / 2, slope, h / 2, second);
     }
   }

@@ -1,7 +1,7 @@
-// Samplers of a Gaussian path: annealed Langevin dynamics (Song and Ermon 2019, 2020), predictor-corrector
-// (Song et al. 2021), Heun's method with churn (Karras et al. 2022, algorithm 2), and plain Langevin steps.
-// States are [B, D] f64. All noise of sample k at step i comes from a stream of (k, purpose, i), so that a
-// sample is the same in a batch of any size.
+// Samplers of a Gaussian path: annealed Langevin dynamics (Song and Ermon 2019, 2020),
+// predictor-corrector (Song et al. 2021), Heun's method with churn (Karras et al. 2022, algorithm
+// 2), and plain Langevin steps. States are [B, D] f64. All noise of sample k at step i comes from a
+// stream of (k, purpose, i), so that a sample is the same in a batch of any size.
 #pragma once
 #include <string>
 #include <string_view>
@@ -27,20 +27,22 @@ class SampleStreams {
 /// The step size alpha of Langevin dynamics is meant as
 enum class StepConvention {
   paper,  ///< x += (alpha/2) score + sqrt(alpha) z
-  song,   ///< x += alpha score + sqrt(2 alpha) z, as in the published NCSN image code: paper's with 2 alpha
+  song,   ///< x += alpha score + sqrt(2 alpha) z, as in the published NCSN image code: paper's with
+          ///< 2 alpha
 };
 
 /// Unadjusted Langevin: `steps` steps on a fixed target. score: x [B, D] -> [B, D].
 /// Biased by the step: a Gaussian target of variance v gets v / (1 - alpha/(4 v)).
-Tensor langevin(const std::function<Tensor(const Tensor& x)>& score, Tensor x, double alpha, int64_t steps,
-                const SampleStreams& streams, StepConvention convention = StepConvention::paper);
+Tensor langevin(const std::function<Tensor(const Tensor& x)>& score, Tensor x, double alpha,
+                int64_t steps, const SampleStreams& streams,
+                StepConvention convention = StepConvention::paper);
 
 struct AnnealedLangevinOptions {
-  std::vector<double> sigmas;      ///< noise levels, falling
+  std::vector<double> sigmas;  ///< noise levels, falling
   int64_t steps_per_level = 100;
-  double epsilon = 2e-5;           ///< step at the last level; alpha_i = epsilon (sigma_i / sigma_last)^2
+  double epsilon = 2e-5;  ///< step at the last level; alpha_i = epsilon (sigma_i / sigma_last)^2
   StepConvention convention = StepConvention::paper;
-  bool final_denoise = true;       ///< end with E[x0 | x] at the last level
+  bool final_denoise = true;  ///< end with E[x0 | x] at the last level
 };
 Tensor annealed_langevin(const Denoiser& denoiser, Tensor x, const AnnealedLangevinOptions& options,
                          const SampleStreams& streams);
@@ -52,9 +54,10 @@ enum class Predictor {
   none,               ///< corrector only
   euler_maruyama,     ///< reverse-time equation, first order
   reverse_diffusion,  ///< (2 - r) x + G^2 score + G z
-  ancestral,          ///< (x + G^2 score)/r + G z, the larger of the two ancestral variances (DDPM's beta)
-  ancestral_small,    ///< the same mean, variance G^2 s'^2/s^2 (the exact posterior; DDPM's beta tilde)
-  ddim,               ///< a' D + sqrt(s'^2 - v) eps + sqrt(v) z with v = eta^2 G^2 s'^2/s^2
+  ancestral,  ///< (x + G^2 score)/r + G z, the larger of the two ancestral variances (DDPM's beta)
+  ancestral_small,  ///< the same mean, variance G^2 s'^2/s^2 (the exact posterior; DDPM's beta
+                    ///< tilde)
+  ddim,             ///< a' D + sqrt(s'^2 - v) eps + sqrt(v) z with v = eta^2 G^2 s'^2/s^2
 };
 Predictor parse_predictor(const std::string& name);
 
@@ -62,33 +65,34 @@ Predictor parse_predictor(const std::string& name);
 enum class Norms {
   sample,  ///< each sample's own; needs many dimensions (say 32), where norms hardly vary
   batch,   ///< averaged over the batch, as in the published code; couples samples
-  level,   ///< expected under pure noise, sqrt(D) and sqrt(D)/s: a step 2 alpha (snr s)^2, for any D
+  level,  ///< expected under pure noise, sqrt(D) and sqrt(D)/s: a step 2 alpha (snr s)^2, for any D
 };
 
 struct PredictorCorrectorOptions {
   Predictor predictor = Predictor::reverse_diffusion;
-  double eta = 0;                 ///< ddim only: 0 deterministic, 1 equal to ancestral_small
-  int64_t steps = 1000;           ///< intervals from t_max to t_sample, uniform in t
-  int64_t corrector_steps = 1;    ///< Langevin steps after each predictor step
+  double eta = 0;               ///< ddim only: 0 deterministic, 1 equal to ancestral_small
+  int64_t steps = 1000;         ///< intervals from t_max to t_sample, uniform in t
+  int64_t corrector_steps = 1;  ///< Langevin steps after each predictor step
   double snr = 0.16;
   Norms norms = Norms::sample;
-  bool corrector_first = false;   ///< order of the published code; false is the paper's algorithm 1
+  bool corrector_first = false;  ///< order of the published code; false is the paper's algorithm 1
   bool final_denoise = true;
 };
-/// x: a draw of the prior N(0, prior_sd^2 I) at t_max; steps + steps * corrector_steps (+ 1) evaluations.
-/// The corrector's alpha is r^2: 1 - beta_i of this step for VP (as in the published code; the paper's text
-/// says cumulative), 1 where the signal keeps its scale.
+/// x: a draw of the prior N(0, prior_sd^2 I) at t_max; steps + steps * corrector_steps (+ 1)
+/// evaluations. The corrector's alpha is r^2: 1 - beta_i of this step for VP (as in the published
+/// code; the paper's text says cumulative), 1 where the signal keeps its scale.
 Tensor predictor_corrector(const GaussianPath& path, const Denoiser& denoiser, Tensor x,
                            const PredictorCorrectorOptions& options, const SampleStreams& streams);
 
 struct HeunOptions {
   int64_t steps = 18;
   double sigma_min = 0.002, sigma_max = 80, rho = 7;
-  double churn = 0;               ///< S_churn; 0: deterministic
+  double churn = 0;                                              ///< S_churn; 0: deterministic
   double churn_min = 0.05, churn_max = 50, churn_noise = 1.003;  ///< S_min, S_max, S_noise
 };
 /// x: a draw of N(0, sigma_max^2 I). 2 steps - 1 evaluations; ends at noise level 0.
-Tensor heun(const Denoiser& denoiser, Tensor x, const HeunOptions& options, const SampleStreams& streams);
+Tensor heun(const Denoiser& denoiser, Tensor x, const HeunOptions& options,
+            const SampleStreams& streams);
 /// The levels of heun, ending with 0: steps + 1 values.
 std::vector<double> karras_levels(const HeunOptions& options);
 

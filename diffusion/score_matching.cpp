@@ -6,7 +6,6 @@
 
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/reduce.h"
-#include "autodiff/parallel.h"
 
 namespace kindred::diffusion {
 
@@ -59,7 +58,8 @@ NoiseLevels importance_levels(const GaussianPath& path) {
           [=](double sigma) { return normaliser / (sigma * sigma); }};
 }
 
-std::vector<double> draw_levels(const NoiseLevels& levels, int64_t batch, const Rng& rng, bool stratified) {
+std::vector<double> draw_levels(const NoiseLevels& levels, int64_t batch, const Rng& rng,
+                                bool stratified) {
   std::vector<double> sigma(static_cast<std::size_t>(batch));
   const double start = rng.uniform(uint64_t{0});
   for (int64_t i = 0; i < batch; ++i) {
@@ -73,10 +73,10 @@ std::vector<double> draw_levels(const NoiseLevels& levels, int64_t batch, const 
   return sigma;
 }
 
-Tensor denoising_loss(const Preconditioning& preconditioning, const NoiseLevels& levels, const Network& network,
-                      const Tensor& x0, const Rng& rng, bool stratified) {
-  check(x0.rank() == 2 && x0.dtype() == DType::f32, "denoising_loss", "data must be [B, D] f32, got ",
-        x0.shape(), ' ', name(x0.dtype()));
+Tensor denoising_loss(const Preconditioning& preconditioning, const NoiseLevels& levels,
+                      const Network& network, const Tensor& x0, const Rng& rng, bool stratified) {
+  check(x0.rank() == 2 && x0.dtype() == DType::f32, "denoising_loss",
+        "data must be [B, D] f32, got ", x0.shape(), ' ', name(x0.dtype()));
   const int64_t rows = x0.dim(0), dims = x0.dim(1);
   const std::vector<double> sigma = draw_levels(levels, rows, rng.split("level"), stratified);
   const Tensor noise = rng.split("noise").normal(x0.shape());
@@ -107,13 +107,15 @@ Tensor denoising_loss(const Preconditioning& preconditioning, const NoiseLevels&
   return mean(weighted ? error * weight : error);
 }
 
-double initial_loss(const Preconditioning& preconditioning, const NoiseLevels& levels, double data_sd) {
+double initial_loss(const Preconditioning& preconditioning, const NoiseLevels& levels,
+                    double data_sd) {
   constexpr int kPoints = 2000;  // midpoint rule in u
   double total = 0;
   for (int i = 0; i < kPoints; ++i) {
     const double sigma = levels.sigma((i + 0.5) / kPoints);
     const double skip = preconditioning.at(sigma).skip;
-    const double squared = (1 - skip) * (1 - skip) * data_sd * data_sd + skip * skip * sigma * sigma;
+    const double squared =
+        (1 - skip) * (1 - skip) * data_sd * data_sd + skip * skip * sigma * sigma;
     total += levels.weight(sigma) * squared;
   }
   return total / kPoints;

@@ -24,13 +24,19 @@ namespace {
 
 GemmPrecision g_precision = GemmPrecision::f32;
 
-void check_one_thread_blas() {
-  static const bool done = [] {
-    openblas_set_num_threads(1);
-    return true;
-  }();
-  (void)done;
-}
+/// Both libraries split their work by omp_get_max_threads() at every call (OpenBLAS whatever
+/// openblas_set_num_threads() said before), and round accordingly: OpenMP itself is held at one
+/// thread around them. Our own parallel loops name their number of threads.
+class OneThread {
+ public:
+  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~OneThread() { omp_set_num_threads(before_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_;
+};
 
 template <class T>
 void blas_gemm(const Gemm& g) {
@@ -140,13 +146,16 @@ void onednn_block(const Gemm& g, bool bf16) {
   p.primitive.execute(stream(), {{DNNL_ARG_SRC, p.a}, {DNNL_ARG_WEIGHTS, p.b}, {DNNL_ARG_DST, p.c}});
 }
 
-/// Rounds to bfloat16, to nearest even.
+/// Rounds to bfloat16, to nearest even; NaN stays NaN.
 Tensor to_bf16(const void* from, int64_t n) {
   Tensor t = Tensor::empty({(n + 1) / 2}, DType::i32);
   auto* to = static_cast<uint16_t*>(t.mutable_raw());
   const auto* bits = static_cast<const uint32_t*>(from);
   parallel_for(n, kGrain, [=](int64_t b, int64_t e) {
-    for (int64_t i = b; i < e; ++i) to[i] = static_cast<uint16_t>((bits[i] + 0x7fff + (bits[i] >> 16 & 1)) >> 16);
+    for (int64_t i = b; i < e; ++i) {
+      const uint32_t rounded = (bits[i] + 0x7fffu + (bits[i] >> 16 & 1u)) >> 16, quiet = bits[i] >> 16 | 0x40u;
+      to[i] = static_cast<uint16_t>((bits[i] & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
+    }
   });
   return t;
 }
@@ -219,7 +228,8 @@ void gemm(const Gemm& g, DType dtype) {
                     static_cast<std::size_t>(g.n) * item);
     return;
   }
-  check_one_thread_blas();
+  threads();  // set up before the guard reads their number
+  const OneThread one;
   if (dtype == DType::f64) {
     in_one_thread_blocks(g, item, item, [](const Gemm& part) { blas_gemm<double>(part); });
     return;
@@ -227,8 +237,9 @@ void gemm(const Gemm& g, DType dtype) {
 #ifdef KINDRED_ONEDNN
   if (g_precision == GemmPrecision::bf16) {
     const int64_t rows_a = g.transpose_a ? g.k : g.m, rows_b = g.transpose_b ? g.n : g.k;
-    const Tensor a = to_bf16(g.a, g.stride_a * (g.batch - 1) + rows_a * g.lda);
-    const Tensor b = to_bf16(g.b, g.stride_b * (g.batch - 1) + rows_b * g.ldb);
+    const int64_t cols_a = g.transpose_a ? g.m : g.k, cols_b = g.transpose_b ? g.k : g.n;
+    const Tensor a = to_bf16(g.a, g.stride_a * (g.batch - 1) + (rows_a - 1) * g.lda + cols_a);
+    const Tensor b = to_bf16(g.b, g.stride_b * (g.batch - 1) + (rows_b - 1) * g.ldb + cols_b);
     Gemm half = g;
     half.a = a.raw();
     half.b = b.raw();

@@ -2,6 +2,7 @@
 // of the kernels; bits independent of the thread count; bf16 rounding.
 #include "autodiff/ops/matmul.h"
 
+#include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
 
@@ -86,7 +87,8 @@ TEST_CASE("products do not depend on the number of threads") {
   const int before = threads();
   const Rng rng(3);
   for (const auto& [m, n, k] : {Sizes{8, 8, 20000}, {32, 32, 8192}, {1, 3000, 700}, {300, 40, 500}, {64, 64, 64},
-                                {2048, 16, 16}, {100, 200, 300}})
+                                {2048, 16, 16}, {100, 200, 300},
+                                {18, 1031, 18}, {35, 333, 64}})
     for (int flags = 0; flags < 4; ++flags) {
       const MatmulFlags f{(flags & 1) != 0, (flags & 2) != 0};
       const Tensor a = rng.split(1).normal(f.transpose_a ? Shape{k, m} : Shape{m, k});
@@ -142,6 +144,11 @@ TEST_CASE("bf16 products round their inputs and sum in f32") {
   const Tensor product = matmul(one, one);
   set_gemm_precision(GemmPrecision::f32);
   CHECK(product.item(3) == 22);
+  const Tensor nan = Tensor::from<float>({std::bit_cast<float>(0x7fffffffu), 0, 0, 1}, {2, 2});
+  set_gemm_precision(GemmPrecision::bf16);
+  const Tensor poisoned = matmul(nan, one);
+  set_gemm_precision(GemmPrecision::f32);
+  CHECK(std::isnan(poisoned.item(0)));
 }
 
 TEST_CASE("the library behind the products is named") { CHECK(gemm_description().find("OpenBLAS") != std::string::npos); }

@@ -1,5 +1,6 @@
 // Exact denoisers for tests: E[x0 | x0 + sigma eps] of Gaussians and isotropic mixtures, with their
-// densities. The `smooth` versions are made of ops (differentiable), the mixture also as a plain loop.
+// densities. The `smooth` versions are made of ops (differentiable), the mixture also as a plain
+// loop.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -19,12 +20,14 @@ namespace kindred::diffusion::analytic {
 /// N(mean, sd^2 I), differentiable.
 inline Denoiser gaussian(std::vector<double> mean, double sd) {
   return [mean = std::move(mean), sd](const Tensor& x, const Tensor& sigma) {
-    const Tensor m = Tensor::from(std::span<const double>(mean), {1, static_cast<int64_t>(mean.size())});
+    const Tensor m =
+        Tensor::from(std::span<const double>(mean), {1, static_cast<int64_t>(mean.size())});
     const Tensor v = square(per_sample(sigma, x)), c2 = Tensor::full({}, sd * sd, DType::f64);
     return (x * c2 + v * m) / (v + c2);
   };
 }
-inline double log_gaussian(std::span<const double> x, std::span<const double> mean, double variance) {
+inline double log_gaussian(std::span<const double> x, std::span<const double> mean,
+                           double variance) {
   double squares = 0;
   for (std::size_t d = 0; d < x.size(); ++d) squares += (x[d] - mean[d]) * (x[d] - mean[d]);
   return -0.5 * squares / variance -
@@ -71,7 +74,8 @@ struct Mixture {
           const double v = sigma.item(i) * sigma.item(i);
           for (std::size_t k = 0; k < weights.size(); ++k) {
             double squares = 0;
-            for (int64_t d = 0; d < dims; ++d) squares += (at[d] - means[k][d]) * (at[d] - means[k][d]);
+            for (int64_t d = 0; d < dims; ++d)
+              squares += (at[d] - means[k][d]) * (at[d] - means[k][d]);
             log_r[k] = std::log(weights[k]) - 0.5 * squares / (variance + v);
           }
           const double top = *std::max_element(log_r.begin(), log_r.end());
@@ -80,7 +84,8 @@ struct Mixture {
           for (int64_t d = 0; d < dims; ++d) {
             double mean = 0;
             for (std::size_t k = 0; k < weights.size(); ++k) mean += log_r[k] / total * means[k][d];
-            out.mutable_data<double>()[i * dims + d] = (variance * at[d] + v * mean) / (variance + v);
+            out.mutable_data<double>()[i * dims + d] =
+                (variance * at[d] + v * mean) / (variance + v);
           }
         }
       });

@@ -1,5 +1,5 @@
-// The objective "gaussian" with a backbone that knows the answer: data of independent normals, for which the
-// optimal network, the loss it reaches and its likelihood are closed forms.
+// The objective "gaussian" with a backbone that knows the answer: data of independent normals, for
+// which the optimal network, the loss it reaches and its likelihood are closed forms.
 #include "diffusion/gaussian.h"
 
 #include <catch2/catch.hpp>
@@ -27,7 +27,8 @@ struct OracleBackbone {
       const double sigma = std::exp(4.0 * context.time.item(i)), v = sigma * sigma, c2 = sd * sd;
       const Coefficients c = edm_preconditioning(sigma_data).at(sigma);
       // D = (c2 x + v mean)/(c2 + v), x = in / c.in; F = (D - skip x)/out.
-      from_x.mutable_data<float>()[i] = static_cast<float>((c2 / (c2 + v) - c.skip) / (c.in * c.out));
+      from_x.mutable_data<float>()[i] =
+          static_cast<float>((c2 / (c2 + v) - c.skip) / (c.in * c.out));
       shift.mutable_data<float>()[i] = static_cast<float>(v * mean / ((c2 + v) * c.out));
     }
     return (x * from_x + shift) * gain.value;
@@ -95,7 +96,8 @@ TEST_CASE("noise levels: stratified draws cover the distribution, weights agree"
     const double out = edm_preconditioning(0.5).at(sigma).out;
     CHECK(edm.weight(sigma) == Approx(1 / (out * out)));
   }
-  // Both likelihood weightings are one expectation: compare on |D - x0|^2 = (sigma^2 / (1 + sigma^2))^2.
+  // Both likelihood weightings are one expectation: compare on |D - x0|^2 = (sigma^2 / (1 +
+  // sigma^2))^2.
   for (const GaussianPath& path : {ve_path(), vp_path()}) {
     const auto expectation = [](const NoiseLevels& levels) {
       double total = 0;
@@ -106,11 +108,13 @@ TEST_CASE("noise levels: stratified draws cover the distribution, weights agree"
       }
       return total;
     };
-    CHECK(expectation(likelihood_levels(path)) == Approx(expectation(importance_levels(path))).epsilon(1e-3));
+    CHECK(expectation(likelihood_levels(path)) ==
+          Approx(expectation(importance_levels(path))).epsilon(1e-3));
   }
 }
 
-TEST_CASE("denoising loss: the exact network reaches the analytic floor, F = 0 the expected start", "[gaussian]") {
+TEST_CASE("denoising loss: the exact network reaches the analytic floor, F = 0 the expected start",
+          "[gaussian]") {
   const double sd = 0.5, c = 0.3;  // data N(0, c^2), sigma_data = sd
   const Preconditioning edm = edm_preconditioning(sd);
   const NoiseLevels levels = edm_levels(-1.2, 1.2, sd);
@@ -135,17 +139,20 @@ TEST_CASE("denoising loss: the exact network reaches the analytic floor, F = 0 t
   CHECK(denoising_loss(edm, levels, exact, x0, Rng(3)).item() == Approx(floor).epsilon(0.03));
   CHECK(denoising_loss(edm, levels, zero, full, Rng(3)).item() == Approx(1).epsilon(0.03));
   CHECK(initial_loss(edm, levels, sd) == Approx(1).epsilon(1e-9));
-  CHECK(initial_loss(ve_preconditioning(), score_levels(ve_path()), 0.7) == Approx(1).epsilon(1e-9));
+  CHECK(initial_loss(ve_preconditioning(), score_levels(ve_path()), 0.7) ==
+        Approx(1).epsilon(1e-9));
   CHECK(denoising_loss(vp_preconditioning(), score_levels(vp_path()), zero, x0, Rng(4)).item() ==
         Approx(1).epsilon(0.03));
 
   // Stratified levels lower the variance of the loss and keep its mean.
-  const Tensor wide = scale(Rng(6).normal({32, 256}), c);  // many dimensions: the noise itself averages out
+  const Tensor wide =
+      scale(Rng(6).normal({32, 256}), c);  // many dimensions: the noise itself averages out
   double variance[2] = {}, mean[2] = {};
   for (int stratified = 0; stratified < 2; ++stratified) {
     double squares = 0;
     for (int i = 0; i < 60; ++i) {
-      const double l = denoising_loss(edm, levels, exact, wide, Rng(5).split(static_cast<uint64_t>(i)), stratified == 1)
+      const double l = denoising_loss(edm, levels, exact, wide,
+                                      Rng(5).split(static_cast<uint64_t>(i)), stratified == 1)
                            .item();
       mean[stratified] += l / 60;
       squares += l * l / 60;
@@ -161,7 +168,8 @@ TEST_CASE("objective: likelihood of dequantised symbols is the closed form", "[g
   config.rtol = 1e-6;
   const double mean = -0.1, c = 0.55;
   const auto dataset = symbols_dataset(20);
-  GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{mean, c, 0.6}), config);
+  GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{mean, c, 0.6}),
+                              config);
   int64_t last = 0;
   harness::LikelihoodOptions options;
   options.batch = 8;
@@ -169,19 +177,23 @@ TEST_CASE("objective: likelihood of dequantised symbols is the closed form", "[g
     CHECK(total == 20);
     last = done;
   };
-  const harness::Likelihood result = objective.likelihood(*dataset, data::Split::test, Rng(6), options);
+  const harness::Likelihood result =
+      objective.likelihood(*dataset, data::Split::test, Rng(6), options);
   CHECK(last == 20);
   CHECK(result.kind == harness::Kind::estimate);
   CHECK(result.bits.size() == 20);
   CHECK(result.evaluations > 8);
-  CHECK_THAT(result.note, Catch::Contains("rtol") && Catch::Contains("Rademacher") && Catch::Contains("16 levels"));
+  CHECK_THAT(result.note, Catch::Contains("rtol") && Catch::Contains("Rademacher") &&
+                              Catch::Contains("16 levels"));
 
-  const Tensor y = dequantise(dataset->elements(data::Split::test, 0, 20).symbols, 16, Rng(6).split("dequantise"));
+  const Tensor y = dequantise(dataset->elements(data::Split::test, 0, 20).symbols, 16,
+                              Rng(6).split("dequantise"));
   const double v0 = c * c + 0.002 * 0.002, v1 = c * c + 6400;
   const std::vector<double> origin(12, 0.0);
   for (int64_t i = 0; i < 20; ++i) {
     std::vector<double> arrived(12);
-    for (int64_t d = 0; d < 12; ++d) arrived[d] = mean + (y.item(12 * i + d) - mean) * std::sqrt(v1 / v0);
+    for (int64_t d = 0; d < 12; ++d)
+      arrived[d] = mean + (y.item(12 * i + d) - mean) * std::sqrt(v1 / v0);
     const double nats = analytic::log_gaussian(arrived, origin, 6400) + 6 * std::log(v1 / v0);
     CHECK(result.bits[i] == Approx(-nats / std::log(2) + 12 * 3).margin(2e-3));
     CHECK(result.symbols[i] == 12);
@@ -190,7 +202,8 @@ TEST_CASE("objective: likelihood of dequantised symbols is the closed form", "[g
   options.limit = 5;
   options.batch = 64;
   options.progress = {};
-  const harness::Likelihood part = objective.likelihood(*dataset, data::Split::test, Rng(6), options);
+  const harness::Likelihood part =
+      objective.likelihood(*dataset, data::Split::test, Rng(6), options);
   REQUIRE(part.bits.size() == 5);
   for (int i = 0; i < 5; ++i) CHECK(part.bits[i] == Approx(result.bits[i]).margin(1e-4));
 }
@@ -201,7 +214,8 @@ TEST_CASE("objective: real vectors are scored in their own units", "[gaussian]")
   GaussianConfig config;
   config.sigma_data = sd;  // model units: standard deviation 0.5
   config.rtol = 1e-6;
-  GaussianObjective objective(point_spec(), harness::AnyBackbone(OracleBackbone{0, 0.5, 0.5}), config);
+  GaussianObjective objective(point_spec(), harness::AnyBackbone(OracleBackbone{0, 0.5, 0.5}),
+                              config);
   const harness::Likelihood result = objective.likelihood(*dataset, data::Split::test, Rng(7), {});
   const Tensor x = dataset->elements(data::Split::test, 0, 300).values;
   const std::vector<double> origin{0, 0};
@@ -223,15 +237,18 @@ TEST_CASE("objective: real vectors are scored in their own units", "[gaussian]")
   CHECK(std::sqrt(squares / 4000) == Approx(sd).epsilon(0.06));
 }
 
-TEST_CASE("objective: samples are symbols, each sampler works, sample k does not depend on the count", "[gaussian]") {
+TEST_CASE(
+    "objective: samples are symbols, each sampler works, sample k does not depend on the count",
+    "[gaussian]") {
   GaussianConfig config;
   config.sigma_data = 0.5;
   for (const std::string path : {"edm", "ve", "vp"}) {
     config.path = path;
     config.preconditioning = "edm";
-    GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{0.1, 0.4, 0.5}), config);
-    for (const std::string sampler : {"heun", "ode", "euler_maruyama", "reverse_diffusion", "ancestral",
-                                      "ancestral_small", "ddim", "pc", "langevin"}) {
+    GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{0.1, 0.4, 0.5}),
+                                config);
+    for (const std::string sampler : {"heun", "ode", "euler_maruyama", "reverse_diffusion",
+                                      "ancestral", "ancestral_small", "ddim", "pc", "langevin"}) {
       INFO(path << ' ' << sampler);
       harness::SampleOptions options;
       options.count = 70;
@@ -254,9 +271,12 @@ TEST_CASE("objective: samples are symbols, each sampler works, sample k does not
   CHECK_THROWS_WITH(objective.sample(Rng(1), options), Catch::Contains("unknown sampler 'rk4'"));
 }
 
-TEST_CASE("objective: training loss has a gradient, measures sigma_data once, is a function of its rng", "[gaussian]") {
+TEST_CASE(
+    "objective: training loss has a gradient, measures sigma_data once, is a function of its rng",
+    "[gaussian]") {
   const auto dataset = symbols_dataset(200);
-  GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{0, 0.577, 0.577}), GaussianConfig{});
+  GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{0, 0.577, 0.577}),
+                              GaussianConfig{});
   CHECK(objective.expected_initial_loss() == 1);
   CHECK_THROWS_WITH(objective.sample(Rng(1), {}), Catch::Contains("sigma_data"));
   const data::Batch batch = dataset->elements(data::Split::train, 0, 200);

@@ -41,23 +41,29 @@ TEST_CASE("log p of a Gaussian is the closed form on every path", "[likelihood]"
     const NoiseRange range = noise_range(path, 0.5);
     FlowOptions options = exact(1e-8);
     const double end = c * c + range.sigma_max * range.sigma_max;
-    options.log_prior = [&](std::span<const double> at) { return analytic::log_gaussian(at, mean, end); };
+    options.log_prior = [&](std::span<const double> at) {
+      return analytic::log_gaussian(at, mean, end);
+    };
     const LogDensity p = log_density(denoiser, x, range, Rng(2), 0, options);
     for (int64_t i = 0; i < 25; ++i) {
-      const double truth = analytic::log_gaussian(row(x, i), mean, c * c + range.sigma_min * range.sigma_min);
+      const double truth =
+          analytic::log_gaussian(row(x, i), mean, c * c + range.sigma_min * range.sigma_min);
       CHECK(p.nats[i] == Approx(truth).margin(1e-5));
       CHECK(p.evaluations[i] < 500);
     }
   }
 }
 
-TEST_CASE("mixture: exact with the true marginal as prior; the Gaussian prior shifts by its log-ratio",
-          "[likelihood]") {
+TEST_CASE(
+    "mixture: exact with the true marginal as prior; the Gaussian prior shifts by its log-ratio",
+    "[likelihood]") {
   const Mixture mixture = Mixture::two_modes();
   const NoiseRange range{.sigma_min = 0.01, .sigma_max = 50, .prior_sd = 50, .sigma_data = 5};
   const Tensor x = mixture_points(mixture, 400, range.sigma_min);
   FlowOptions options = exact(1e-7);
-  options.log_prior = [&](std::span<const double> at) { return mixture.log_density(at, range.sigma_max); };
+  options.log_prior = [&](std::span<const double> at) {
+    return mixture.log_density(at, range.sigma_max);
+  };
   const Denoiser denoiser = mixture.smooth_denoiser();
   const LogDensity p = log_density(denoiser, x, range, Rng(3), 0, options);
   double worst = 0;
@@ -67,11 +73,13 @@ TEST_CASE("mixture: exact with the true marginal as prior; the Gaussian prior sh
 
   options.log_prior = {};
   const LogDensity q = log_density(denoiser, x, range, Rng(3), 0, options);
-  const OdeSolution end = flow(denoiser, x, range.sigma_min, range.sigma_max, range.sigma_data, options.ode);
+  const OdeSolution end =
+      flow(denoiser, x, range.sigma_min, range.sigma_max, range.sigma_data, options.ode);
   const std::vector<double> origin{0, 0};
   worst = 0;
   for (int64_t i = 0; i < 400; ++i) {
-    const double ratio = analytic::log_gaussian(row(end.y, i), origin, 2500) - mixture.log_density(row(end.y, i), 50);
+    const double ratio = analytic::log_gaussian(row(end.y, i), origin, 2500) -
+                         mixture.log_density(row(end.y, i), 50);
     worst = std::max(worst, std::abs(q.nats[i] - p.nats[i] - ratio));
   }
   CHECK(worst <= 1e-4);
@@ -126,20 +134,25 @@ TEST_CASE("bits a dimension do not depend on the affine scaler", "[likelihood]")
 
   // The same model and points on [-1, 1] (c = 2, b = -1) and on [0, 10] (c = 10, b = 0).
   const NoiseRange range{.sigma_min = 1e-4, .sigma_max = 60, .prior_sd = 60, .sigma_data = 0.5};
-  const LogDensity one = log_density(analytic::gaussian({0.1, 0.2, -0.3}, 0.5), y, range, Rng(1), 0, exact(1e-8));
+  const LogDensity one =
+      log_density(analytic::gaussian({0.1, 0.2, -0.3}, 0.5), y, range, Rng(1), 0, exact(1e-8));
   Tensor wide = y.clone();
   for (int64_t i = 0; i < 6; ++i) wide.mutable_data<double>()[i] = 5 * (y.item(i) + 1);
   const NoiseRange scaled{.sigma_min = 5e-4, .sigma_max = 300, .prior_sd = 300, .sigma_data = 2.5};
   FlowOptions shifted = exact(1e-8);
   const std::vector<double> centre(3, 5.0);  // the prior moves with the data
-  shifted.log_prior = [&](std::span<const double> at) { return analytic::log_gaussian(at, centre, 300.0 * 300.0); };
-  const LogDensity other = log_density(analytic::gaussian({5.5, 6, 3.5}, 2.5), wide, scaled, Rng(1), 0, shifted);
+  shifted.log_prior = [&](std::span<const double> at) {
+    return analytic::log_gaussian(at, centre, 300.0 * 300.0);
+  };
+  const LogDensity other =
+      log_density(analytic::gaussian({5.5, 6, 3.5}, 2.5), wide, scaled, Rng(1), 0, shifted);
   for (int i = 0; i < 2; ++i) {
     const double bits = bits_of(one.nats[i], dims, levels);
     const double again = -other.nats[i] / std::log(2) + dims * std::log2(levels / 10.0);
     CHECK(bits == Approx(again).margin(1e-5));
   }
-  // 256 levels on [-1, 1]: the offset of 7 bits; the uniform density on the box is log2 K bits exactly.
+  // 256 levels on [-1, 1]: the offset of 7 bits; the uniform density on the box is log2 K bits
+  // exactly.
   CHECK(bits_of(0, 1, 256) == Approx(7));
   CHECK(bits_of(-dims * std::log(2), dims, levels) == Approx(dims * std::log2(17)));
 }

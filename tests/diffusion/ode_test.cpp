@@ -1,4 +1,5 @@
-// Dormand-Prince 5(4) against closed forms, and the probability flow of Gaussians against its known map.
+// Dormand-Prince 5(4) against closed forms, and the probability flow of Gaussians against its known
+// map.
 #include "diffusion/ode.h"
 
 #include <catch2/catch.hpp>
@@ -12,7 +13,8 @@ using namespace kindred;
 using namespace kindred::diffusion;
 
 namespace {
-/// Row r: y' = -rate_r (y - cos t), whose solution is known; rates differ, so do the steps of the rows.
+/// Row r: y' = -rate_r (y - cos t), whose solution is known; rates differ, so do the steps of the
+/// rows.
 double rate_of(int64_t row) { return 0.5 + 3.0 * static_cast<double>(row % 5); }
 Tensor relax(const Tensor& y, const Tensor& t, std::span<const int64_t> rows) {
   Tensor f = Tensor::empty(y.shape(), DType::f64);
@@ -37,7 +39,8 @@ TEST_CASE("the error follows the tolerance, in both directions", "[ode]") {
     const OdeSolution there = solve_ode(relax, y0, 0, 2, options);
     double worst = 0;
     for (int64_t i = 0; i < y0.numel(); ++i)
-      worst = std::max(worst, std::abs(there.y.item(i) - relax_solution(y0.item(i), rate_of(i / 2), 2)));
+      worst = std::max(worst,
+                       std::abs(there.y.item(i) - relax_solution(y0.item(i), rate_of(i / 2), 2)));
     CHECK(worst < 20 * tolerance);
     CHECK(worst < previous);
     previous = worst;
@@ -74,8 +77,11 @@ TEST_CASE("padded batches: few different sizes, never above the limit", "[ode]")
 
 TEST_CASE("what cannot be solved is a numeric error that says why", "[ode]") {
   const Tensor y0 = Tensor::ones({2, 1}, DType::f64);
-  const OdeField stiff = [](const Tensor& y, const Tensor&, std::span<const int64_t>) { return scale(y, -1e6); };
-  CHECK_THROWS_WITH(solve_ode(stiff, y0, 0, 100, {.max_steps = 50}), Catch::Contains("max_steps = 50"));
+  const OdeField stiff = [](const Tensor& y, const Tensor&, std::span<const int64_t>) {
+    return scale(y, -1e6);
+  };
+  CHECK_THROWS_WITH(solve_ode(stiff, y0, 0, 100, {.max_steps = 50}),
+                    Catch::Contains("max_steps = 50"));
   const OdeField broken = [](const Tensor& y, const Tensor&, std::span<const int64_t>) {
     return Tensor::full(y.shape(), NAN, DType::f64);
   };
@@ -100,14 +106,16 @@ TEST_CASE("probability flow of a Gaussian: closed-form map, round trip, few eval
   const double ratio = std::sqrt((c * c + low * low) / (c * c + high * high));
   double worst = 0;
   for (int64_t i = 0; i < x.numel(); ++i)
-    worst = std::max(worst, std::abs(down.y.item(i) - (mean[i % 3] + (x.item(i) - mean[i % 3]) * ratio)));
+    worst = std::max(worst,
+                     std::abs(down.y.item(i) - (mean[i % 3] + (x.item(i) - mean[i % 3]) * ratio)));
   CHECK(worst < 1e-6);
   CHECK(down.mean_evaluations() < 500);
   const OdeSolution up = flow(denoiser, down.y, low, high, 0.5, options);
   for (int64_t i = 0; i < x.numel(); ++i) CHECK(up.y.item(i) == Approx(x.item(i)).margin(1e-5));
 }
 
-TEST_CASE("the flow in the time of VP, dx = (f x - g^2 score / 2) dt, has the Gaussian's map", "[ode]") {
+TEST_CASE("the flow in the time of VP, dx = (f x - g^2 score / 2) dt, has the Gaussian's map",
+          "[ode]") {
   const GaussianPath path = vp_path();
   const double mean = 0.7, c = 0.6;
   const Denoiser denoiser = analytic::gaussian({mean}, c);

@@ -1,5 +1,5 @@
-// Paths against the closed forms of Song et al. 2021, Karras et al. 2022 and Kingma et al. 2021; the
-// preconditioning against table 1 of Karras et al. 2022.
+// Paths against the closed forms of Song et al. 2021, Karras et al. 2022 and Kingma et al. 2021;
+// the preconditioning against table 1 of Karras et al. 2022.
 #include "diffusion/path.h"
 
 #include <catch2/catch.hpp>
@@ -23,7 +23,8 @@ struct Case {
 };
 std::vector<Case> cases() {
   return {
-      {ve_path(), [](double t) { return 2 * std::pow(0.01 * std::pow(5000, t), 2) * std::log(5000); }},
+      {ve_path(),
+       [](double t) { return 2 * std::pow(0.01 * std::pow(5000, t), 2) * std::log(5000); }},
       {vp_path(), vp_beta},
       {sub_vp_path(), [](double t) { return vp_beta(t) * -std::expm1(-2 * vp_integral(t)); }},
       {edm_path(), [](double t) { return 2 * t; }},
@@ -94,7 +95,8 @@ TEST_CASE("EDM preconditioning: unit-variance input and target, identity at sigm
   CHECK_THROWS_AS(edm_preconditioning(0), Error);
 }
 
-TEST_CASE("a network that is the exact score or noise gives the exact denoiser and score", "[path]") {
+TEST_CASE("a network that is the exact score or noise gives the exact denoiser and score",
+          "[path]") {
   const double mean = 0.3, sd = 0.7;
   const Denoiser truth = analytic::gaussian({mean, mean}, sd);
   const Tensor x = Rng(3).normal({5, 2}, DType::f64);
@@ -103,15 +105,19 @@ TEST_CASE("a network that is the exact score or noise gives the exact denoiser a
     Tensor out = Tensor::empty(at.shape());
     for (int64_t i = 0; i < at.numel(); ++i) {
       const double level = std::exp(4 * noise.item(i / 2));
-      out.mutable_data<float>()[i] = static_cast<float>(level * (mean - at.item(i)) / (sd * sd + level * level));
+      out.mutable_data<float>()[i] =
+          static_cast<float>(level * (mean - at.item(i)) / (sd * sd + level * level));
     }
     return out;
   };
-  const Network exact_noise = [=](const Tensor& at, const Tensor& noise) {  // eps at x = at sqrt(sigma^2 + 1)
+  const Network exact_noise = [=](const Tensor& at,
+                                  const Tensor& noise) {  // eps at x = at sqrt(sigma^2 + 1)
     Tensor out = Tensor::empty(at.shape());
     for (int64_t i = 0; i < at.numel(); ++i) {
-      const double level = std::exp(4 * noise.item(i / 2)), point = at.item(i) * std::sqrt(level * level + 1);
-      out.mutable_data<float>()[i] = static_cast<float>(level * (point - mean) / (sd * sd + level * level));
+      const double level = std::exp(4 * noise.item(i / 2)),
+                   point = at.item(i) * std::sqrt(level * level + 1);
+      out.mutable_data<float>()[i] =
+          static_cast<float>(level * (point - mean) / (sd * sd + level * level));
     }
     return out;
   };
@@ -130,6 +136,7 @@ TEST_CASE("a network that is the exact score or noise gives the exact denoiser a
   for (double t : {0.01, 0.3, 1.0}) {
     const Tensor s = score(path, truth, x, t);
     const double a = path.a(t), v = a * a * sd * sd + path.s(t) * path.s(t);
-    for (int64_t i = 0; i < x.numel(); ++i) CHECK(s.item(i) == Approx((a * mean - x.item(i)) / v).epsilon(1e-9));
+    for (int64_t i = 0; i < x.numel(); ++i)
+      CHECK(s.item(i) == Approx((a * mean - x.item(i)) / v).epsilon(1e-9));
   }
 }

@@ -1,5 +1,5 @@
-// Samplers with exact denoisers, against theory and the measured figures of the two-mode mixture: the
-// weight of the heavier mode (truth .8) and the variance within a mode (truth 1).
+// Samplers with exact denoisers, against theory and the measured figures of the two-mode mixture:
+// the weight of the heavier mode (truth .8) and the variance within a mode (truth 1).
 #include "diffusion/samplers.h"
 
 #include <catch2/catch.hpp>
@@ -56,13 +56,15 @@ TEST_CASE("unadjusted Langevin has its known bias: variance v / (1 - alpha/(4 v)
   const auto score = [](const Tensor& x) { return neg(x); };
   const Tensor start = Rng(1).normal({20000, 2}, DType::f64);
   const Tensor x = langevin(score, start, 0.1, 80, SampleStreams(Rng(2)));
-  CHECK(variance_of(x) == Approx(1 / (1 - 0.1 / 4)).margin(0.021));  // 3 SE: sqrt(2/40000) * 1.03 * 3
+  CHECK(variance_of(x) ==
+        Approx(1 / (1 - 0.1 / 4)).margin(0.021));  // 3 SE: sqrt(2/40000) * 1.03 * 3
   const Tensor paper = langevin(score, start, 0.1, 5, SampleStreams(Rng(3)));
   const Tensor song = langevin(score, start, 0.05, 5, SampleStreams(Rng(3)), StepConvention::song);
   CHECK(largest_difference(paper, song) < 1e-12);
 }
 
-TEST_CASE("plain Langevin misses the weights of far modes, annealing nearly finds them", "[samplers]") {
+TEST_CASE("plain Langevin misses the weights of far modes, annealing nearly finds them",
+          "[samplers]") {
   const Mixture mixture = Mixture::two_modes();
   const Denoiser denoiser = mixture.denoiser();
   const Tensor start = square_start(1280, Rng(4));
@@ -75,9 +77,12 @@ TEST_CASE("plain Langevin misses the weights of far modes, annealing nearly find
   CHECK(plain.weight < 0.55);
   CHECK(plain.variance == Approx(1.0256).margin(0.12));
 
-  const AnnealedLangevinOptions options{
-      .sigmas = geometric_levels(20, 1, 10), .steps_per_level = 100, .epsilon = 0.1, .final_denoise = false};
-  const Modes annealed = measure(annealed_langevin(denoiser, start, options, SampleStreams(Rng(6))));
+  const AnnealedLangevinOptions options{.sigmas = geometric_levels(20, 1, 10),
+                                        .steps_per_level = 100,
+                                        .epsilon = 0.1,
+                                        .final_denoise = false};
+  const Modes annealed =
+      measure(annealed_langevin(denoiser, start, options, SampleStreams(Rng(6))));
   CHECK(annealed.weight > 0.75);
   CHECK(annealed.weight < 0.82);
 }
@@ -85,7 +90,8 @@ TEST_CASE("plain Langevin misses the weights of far modes, annealing nearly find
 TEST_CASE("Heun: the variance of a mode at N = 10, 18, 40, 100", "[samplers]") {
   const Denoiser denoiser = Mixture::two_modes().denoiser();
   const Tensor start = prior({20000, 2}, 80, Rng(7));
-  const std::pair<int64_t, double> expected[] = {{10, 1.276}, {18, 1.073}, {40, 1.014}, {100, 1.001}};
+  const std::pair<int64_t, double> expected[] = {
+      {10, 1.276}, {18, 1.073}, {40, 1.014}, {100, 1.001}};
   for (const auto& [steps, variance] : expected) {
     int64_t evaluations = 0;
     const Denoiser counted = [&](const Tensor& x, const Tensor& sigma) {
@@ -122,19 +128,20 @@ TEST_CASE("predictors on VE and VP sample the mixture", "[samplers]") {
   for (const auto& [predictor, variance] : expected) {
     options.predictor = predictor;
     const GaussianPath ve = ve_path();
-    const Modes modes = measure(predictor_corrector(ve, denoiser, prior({4000, 2}, ve.prior_sd, Rng(11)), options,
-                                                    SampleStreams(Rng(12))));
+    const Modes modes = measure(predictor_corrector(
+        ve, denoiser, prior({4000, 2}, ve.prior_sd, Rng(11)), options, SampleStreams(Rng(12))));
     CHECK(modes.variance == Approx(variance).margin(0.05));
     CHECK(modes.weight == Approx(0.79).margin(0.025));
     const GaussianPath vp = vp_path();
-    const Modes other = measure(predictor_corrector(vp, denoiser, prior({2000, 2}, 1, Rng(13)), options,
-                                                    SampleStreams(Rng(14))));
+    const Modes other = measure(predictor_corrector(vp, denoiser, prior({2000, 2}, 1, Rng(13)),
+                                                    options, SampleStreams(Rng(14))));
     CHECK(other.variance == Approx(1).margin(0.1));
     CHECK(other.weight == Approx(0.8).margin(0.03));
   }
 }
 
-TEST_CASE("the Langevin corrector keeps the distribution, in both orders and with all norms", "[samplers]") {
+TEST_CASE("the Langevin corrector keeps the distribution, in both orders and with all norms",
+          "[samplers]") {
   const Denoiser denoiser = Mixture::two_modes().denoiser();
   const GaussianPath ve = ve_path();
   PredictorCorrectorOptions options{.steps = 100, .corrector_steps = 1, .final_denoise = false};
@@ -142,25 +149,32 @@ TEST_CASE("the Langevin corrector keeps the distribution, in both orders and wit
     for (const bool first : {false, true}) {
       options.norms = norms;
       options.corrector_first = first;
-      const Modes modes = measure(predictor_corrector(ve, denoiser, prior({3000, 2}, ve.prior_sd, Rng(15)), options,
-                                                      SampleStreams(Rng(16))));
+      const Modes modes = measure(predictor_corrector(
+          ve, denoiser, prior({3000, 2}, ve.prior_sd, Rng(15)), options, SampleStreams(Rng(16))));
       CHECK(modes.variance == Approx(1.05).margin(0.12));
       CHECK(modes.weight == Approx(0.8).margin(0.03));
     }
   // Norms of single samples, in many dimensions: N(0, 0.25 I) of 64 dimensions.
   options.norms = Norms::sample;
-  const Tensor x = predictor_corrector(ve, analytic::gaussian(std::vector<double>(64, 0.0), 0.5),
-                                       prior({200, 64}, ve.prior_sd, Rng(17)), options, SampleStreams(Rng(18)));
-  CHECK(variance_of(x) == Approx(0.25).epsilon(0.12));  // biased upwards by the step and by 100 predictor steps
+  const Tensor x =
+      predictor_corrector(ve, analytic::gaussian(std::vector<double>(64, 0.0), 0.5),
+                          prior({200, 64}, ve.prior_sd, Rng(17)), options, SampleStreams(Rng(18)));
+  CHECK(variance_of(x) ==
+        Approx(0.25).epsilon(0.12));  // biased upwards by the step and by 100 predictor steps
 }
 
-TEST_CASE("DDIM with eta = 1 is the ancestral sampler of the exact posterior; eta = 0 adds no noise", "[samplers]") {
+TEST_CASE(
+    "DDIM with eta = 1 is the ancestral sampler of the exact posterior; eta = 0 adds no noise",
+    "[samplers]") {
   const Denoiser denoiser = Mixture::two_modes().denoiser();
   const GaussianPath vp = vp_path();
   const Tensor start = prior({50, 2}, 1, Rng(17));
-  PredictorCorrectorOptions options{
-      .predictor = Predictor::ancestral_small, .steps = 50, .corrector_steps = 0, .final_denoise = false};
-  const Tensor ancestral = predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(18)));
+  PredictorCorrectorOptions options{.predictor = Predictor::ancestral_small,
+                                    .steps = 50,
+                                    .corrector_steps = 0,
+                                    .final_denoise = false};
+  const Tensor ancestral =
+      predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(18)));
   options.predictor = Predictor::ddim;
   options.eta = 1;
   const Tensor ddim = predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(18)));
@@ -169,7 +183,8 @@ TEST_CASE("DDIM with eta = 1 is the ancestral sampler of the exact posterior; et
   options.predictor = Predictor::ancestral_small;
   const Tensor one = predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(18)));
   options.predictor = Predictor::ddim;
-  CHECK(largest_difference(one, predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(18)))) <= 1e-12);
+  CHECK(largest_difference(one, predictor_corrector(vp, denoiser, start, options,
+                                                    SampleStreams(Rng(18)))) <= 1e-12);
   options.eta = 0;
   const Tensor a = predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(18)));
   const Tensor b = predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(19)));
@@ -184,7 +199,8 @@ TEST_CASE("sample k is the same bit for bit in a batch of 1, 7 or 64", "[sampler
     Tensor x = streams.normal({count, 2}, "prior", 0);
     if (which == "heun") return heun(denoiser, scale(x, 80), {.steps = 10, .churn = 10}, streams);
     if (which == "annealed") {
-      const AnnealedLangevinOptions options{.sigmas = geometric_levels(20, 1, 5), .steps_per_level = 3};
+      const AnnealedLangevinOptions options{.sigmas = geometric_levels(20, 1, 5),
+                                            .steps_per_level = 3};
       return annealed_langevin(denoiser, scale(x, 20), options, streams);
     }
     return predictor_corrector(vp_path(), denoiser, x, {.steps = 10}, streams);
