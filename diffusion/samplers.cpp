@@ -56,7 +56,7 @@ std::vector<double> row_norms(const Tensor& x) {
 Tensor SampleStreams::normal(const Shape& shape, std::string_view purpose, int64_t step) const {
   check(shape.rank() == 2, "sample streams", "needs [B, D], got ", shape);
   Tensor out = Tensor::empty(shape, DType::f64);
-  const int64_t dims = shape[1], grain = std::max<int64_t>(1, kGrain / (dims + 8));
+  const int64_t dims = shape[1], grain = std::max<int64_t>(1, 4 * kGrain / (dims + 8));
   parallel_for(shape[0], grain, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       const Rng stream = rng_.split(static_cast<uint64_t>(first_ + k))

@@ -67,7 +67,7 @@ struct Mixture {
     return [*this](const Tensor& x, const Tensor& sigma) {
       const int64_t rows = x.dim(0), dims = x.dim(1);
       Tensor out = Tensor::empty(x.shape(), DType::f64);
-      parallel_for(rows, 4096, [&](int64_t begin, int64_t end) {
+      parallel_for(rows, 8192, [&](int64_t begin, int64_t end) {
         std::vector<double> log_r(weights.size());
         for (int64_t i = begin; i < end; ++i) {
           const std::span<const double> at(x.data<double>() + i * dims, dims);

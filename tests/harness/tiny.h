@@ -1,0 +1,144 @@
+// Tiny data sets with known entropy and tiny models of every family, for tests of what all
+// families promise. Everything is made in memory from fixed seeds.
+#pragma once
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "autodiff/rng.h"
+#include "data/element_dataset.h"
+#include "harness/config.h"
+
+namespace kindred::testing {
+
+/// A folder that is removed at the end.
+class TempFolder {
+ public:
+  TempFolder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "kindred-run-XXXXXX").string();
+    path_ = ::mkdtemp(pattern.data());
+  }
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+  ~TempFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline constexpr int64_t kSide = 8;
+
+/// Pixels 2 s + n of images of kSide x kSide: s is one of eight stripe patterns, the noise n is one
+/// with probability 1/4. The pattern can be read off, so an image has log2 8 + side^2 h(1/4) bits.
+inline std::vector<uint8_t> striped_images(int64_t count, const Rng& rng) {
+  const Tensor u = rng.uniform({count, kSide * kSide + 1});
+  std::vector<uint8_t> pixels;
+  for (int64_t i = 0; i < count; ++i) {
+    const float* row = u.data<float>() + i * (kSide * kSide + 1);
+    const auto pattern = static_cast<int64_t>(row[kSide * kSide] * 8.0f);
+    for (int64_t y = 0; y < kSide; ++y)
+      for (int64_t x = 0; x < kSide; ++x) {
+        const int64_t at = (pattern & 1 ? x : y) + (pattern >> 2 & 1) * 2;
+        const int64_t stripe = pattern & 2 ? at / 4 % 2 : at / 2 % 2;
+        // Period 8 by a shift of 2 and period 4 by a shift of 2: four different patterns a direction.
+        pixels.push_back(static_cast<uint8_t>(2 * stripe + (row[y * kSide + x] < 0.25f)));
+      }
+  }
+  return pixels;
+}
+
+inline double striped_entropy_bits() {
+  const double p = 0.25, noise = -p * std::log2(p) - (1 - p) * std::log2(1 - p);
+  return 3.0 / (kSide * kSide) + noise;
+}
+
+/// 512 training images and 64 in each of the other splits.
+inline std::shared_ptr<const data::Dataset> tiny_images() {
+  data::DataSpec spec;
+  spec.name = "stripes";
+  spec.modality = data::Modality::image;
+  spec.levels = 4;
+  spec.height = spec.width = kSide;
+  spec.length = kSide * kSide;
+  spec.sha256 = std::string(64, '1');
+  spec.entropy_bits = striped_entropy_bits();
+  std::array<data::Rows, 3> splits;
+  const std::array<int64_t, 3> counts{512, 64, 64};
+  for (std::size_t i = 0; i < splits.size(); ++i)
+    splits[i] = {counts[i], striped_images(counts[i], Rng(31).split(i)), {}, {}};
+  return data::make_element_dataset(std::move(spec), std::move(splits));
+}
+
+/// A generator of the data room: "gauss8" (levels = 0: real values) or "markov".
+inline std::shared_ptr<const data::Dataset> tiny_generated(const std::string& name, int64_t levels) {
+  data::DataOptions options;
+  options.name = name;
+  options.levels = levels;
+  options.context = 16;
+  return data::open(options);
+}
+
+/// Text, quantised points, real points and images, opened once.
+struct TinyData {
+  std::string label;
+  std::shared_ptr<const data::Dataset> dataset;
+};
+inline const std::vector<TinyData>& tiny_data() {
+  static const std::vector<TinyData> all = {{"text", tiny_generated("markov", 0)},
+                                            {"quantised points", tiny_generated("gauss8", 16)},
+                                            {"real points", tiny_generated("gauss8", 0)},
+                                            {"images", tiny_images()}};
+  return all;
+}
+inline const std::shared_ptr<const data::Dataset>& tiny_data(const std::string& label) {
+  for (const TinyData& d : tiny_data())
+    if (d.label == label) return d.dataset;
+  throw std::logic_error("no tiny data " + label);
+}
+
+/// key = value pairs that make a family small; in the order objective, backbone.
+inline std::vector<std::pair<std::string, std::string>> tiny_model(const std::string& objective,
+                                                                   const std::string& backbone) {
+  std::vector<std::pair<std::string, std::string>> set = {{"model.width", "16"}};
+  if (backbone == "attention") {
+    set.insert(set.end(), {{"model.layers", "1"}, {"model.heads", "2"}, {"model.p_resid", "0.1"}});
+  } else if (backbone == "s4d") {
+    set.insert(set.end(), {{"model.layers", "1"}, {"model.state", "4"}, {"model.dropout", "0.1"}});
+  } else if (backbone == "mlp") {
+    set.insert(set.end(), {{"model.depth", "2"}, {"model.time_width", "16"}});
+  } else if (backbone == "unet") {
+    set.insert(set.end(), {{"model.mult", "1,1"}, {"model.time_width", "16"},
+                           {"model.dropout", "0.1"}});
+  }
+  if (objective == "gaussian")
+    set.insert(set.end(), {{"objective.steps", "4"}, {"objective.rtol", "1e-2"}});
+  return set;
+}
+
+/// Settings of a short run of a tiny model; `more` wins.
+inline harness::Settings tiny_settings(
+    const std::string& objective, const std::string& backbone,
+    const std::vector<std::pair<std::string, std::string>>& more = {}) {
+  harness::Settings settings;
+  const auto set = [&](const std::string& key, const std::string& value) {
+    settings.set(key, value, "test");
+  };
+  set("run.family", objective + "/" + backbone);
+  set("train.steps", "40");
+  set("train.batch", "8");
+  set("schedule.lr", "0.003");
+  for (const auto& [key, value] : tiny_model(objective, backbone)) set(key, value);
+  for (const auto& [key, value] : more) set(key, value);
+  return settings;
+}
+
+}  // namespace kindred::testing
