@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "autodiff/graph.h"
+#include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "harness/config.h"
 
@@ -80,6 +81,8 @@ GaussianObjective::GaussianObjective(const data::DataSpec& spec, harness::AnyBac
   check_sampler(config.sampler);
   check(config.sigma_data >= 0, kWhere, "sigma_data must not be negative, got ", config.sigma_data);
   check(config.steps >= 2, kWhere, "the sampler needs at least 2 steps, got ", config.steps);
+  check(config.fourier >= -1 && config.fourier <= 3, kWhere, "fourier must be -1 to 3, got ",
+        config.fourier);
   check(config.rtol > 0, kWhere, "rtol must be positive, got ", config.rtol);
 }
 
@@ -105,8 +108,33 @@ Network GaussianObjective::network(bool training, const Rng& dropout) const {
   return [this, training, dropout](const Tensor& x, const Tensor& noise) {
     const harness::Context context{noise, training, dropout};
     const Shape grid{x.dim(0), spec_.height * spec_.width, spec_.channels};
-    return reshape(backbone_.forward(reshape(x, grid), context), x.shape());
+    return reshape(backbone_.forward(with_features(reshape(x, grid), noise), context), x.shape());
   };
+}
+
+// Symbols fill cells of width w = 2/K. Where in its cell a value lies decides its score at small
+// noise, a function of x that changes sign K times; sin and cos of 2 pi x/w and its octaves hand it to
+// the network (after Kingma et al. 2021, VDM, section 5.2). Noise sigma damps the mean of a wave of
+// frequency f by exp(-(2 pi f sigma)^2 / 2); the feature fades by the same factor.
+Tensor GaussianObjective::with_features(const Tensor& x, const Tensor& noise) const {
+  const int64_t pairs = feature_pairs(spec_, config_);
+  if (pairs == 0) return x;
+  const Preconditioning scaling = preconditioning();
+  const int64_t rows = x.dim(0);
+  std::vector<Tensor> parts{x};
+  for (int64_t k = 0; k < pairs; ++k) {
+    const double omega = std::numbers::pi * static_cast<double>(spec_.levels) / std::exp2(k);
+    Tensor to_phase = Tensor::empty({rows, 1, 1}), fade = Tensor::empty({rows, 1, 1});
+    for (int64_t i = 0; i < rows; ++i) {
+      const double sigma = std::exp(4 * noise.item(i));  // noise is the feature ln(sigma)/4
+      to_phase.mutable_data<float>()[i] = static_cast<float>(omega / scaling.at(sigma).in);
+      fade.mutable_data<float>()[i] = static_cast<float>(std::exp(-0.5 * omega * omega * sigma * sigma));
+    }
+    const Tensor phase = x * to_phase;
+    parts.push_back(sin(phase) * fade);
+    parts.push_back(cos(phase) * fade);
+  }
+  return concat(parts, -1);
 }
 
 Preconditioning GaussianObjective::preconditioning() const {
@@ -292,7 +320,7 @@ const harness::RegisterObjective registered(
         const Rng& rng) {
        GaussianConfig config;
        settings.read("objective", config);
-       const harness::BackboneSpec shape{.in_channels = spec.channels,
+       const harness::BackboneSpec shape{.in_channels = GaussianObjective::input_channels(spec, config),
                                          .out_channels = spec.channels,
                                          .length = spec.height * spec.width,
                                          .height = spec.height,

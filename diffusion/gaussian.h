@@ -29,6 +29,7 @@ struct GaussianConfig {
   int64_t corrector_steps = 1;
   double langevin_step = 0.124;
   bool final_denoise = true;
+  int64_t fourier = -1;
   std::string divergence = "auto";
   double rtol = 1e-3;
   int64_t max_steps = 2000;
@@ -48,6 +49,8 @@ struct GaussianConfig {
     visit("sigma_min", self.sigma_min, "smallest noise level; 0: 0.002 for edm, 0.01 for ve");
     visit("sigma_max", self.sigma_max, "largest noise level; 0: 80 for edm, 50 for ve");
     visit("stratified", self.stratified, "spread the noise levels of a batch evenly");
+    visit("fourier", self.fourier,
+          "pairs of Fourier features of the noisy input, for quantised data; -1: 2 where there are levels");
     visit("sampler", self.sampler,
           "heun, ode, euler_maruyama, reverse_diffusion, ancestral, ancestral_small, ddim, pc, "
           "langevin");
@@ -88,12 +91,22 @@ class GaussianObjective final : public harness::Objective {
   /// Standard deviation of the data in model units.
   double model_sd() const;
 
+  /// Input channels that the backbone needs: the data's, and sin and cos of each feature.
+  static int64_t input_channels(const data::DataSpec& spec, const GaussianConfig& config) {
+    return spec.channels * (1 + 2 * feature_pairs(spec, config));
+  }
+
  private:
   /// Data units to model units: 1 for symbols, 1/(2 sd) for real vectors.
   double unit() const;
   /// Fills the measured standard deviation if it is not known yet.
   void measure(const data::Batch& batch) const;
+  static int64_t feature_pairs(const data::DataSpec& spec, const GaussianConfig& config) {
+    return spec.levels == 0 ? 0 : config.fourier < 0 ? 2 : config.fourier;
+  }
   Network network(bool training, const Rng& dropout) const;
+  /// x [B, L, C] as the network gets it, with its Fourier features [B, L, C (1 + 2 n)].
+  Tensor with_features(const Tensor& x, const Tensor& noise) const;
   Preconditioning preconditioning() const;
   NoiseLevels levels() const;
   Tensor draw(const std::string& sampler, int64_t steps, int64_t count,

@@ -1,4 +1,5 @@
-// Dropout (Srivastava et al. 2014), inverted: y = x * mask / (1 - p) while training, y = x otherwise.
+// Dropout (Srivastava et al. 2014), inverted: y = x * mask / (1 - p) while training, y = x
+// otherwise.
 #pragma once
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/rng.h"

@@ -24,11 +24,16 @@ Activation parse_activation(const std::string& word, const std::string& key) {
 
 Tensor activate(const Tensor& x, Activation activation) {
   switch (activation) {
-    case Activation::relu: return relu(x);
-    case Activation::gelu_erf: return gelu_erf(x);
-    case Activation::gelu_tanh: return gelu_tanh(x);
-    case Activation::silu: return silu(x);
-    case Activation::swiglu: return swiglu(x);
+    case Activation::relu:
+      return relu(x);
+    case Activation::gelu_erf:
+      return gelu_erf(x);
+    case Activation::gelu_tanh:
+      return gelu_tanh(x);
+    case Activation::silu:
+      return silu(x);
+    case Activation::swiglu:
+      return swiglu(x);
   }
   fail(Fault::usage, "activation", "unknown value ", static_cast<int>(activation));
 }

@@ -1,5 +1,5 @@
-// Optimizer: one interface over the slab. A step is one pass: clip factor, decay, moments and update
-// together, over fixed chunks, so that the result does not depend on the thread count.
+// Optimizer: one interface over the slab. A step is one pass: clip factor, decay, moments and
+// update together, over fixed chunks, so that the result does not depend on the thread count.
 //
 // A new optimizer is one Rule in optim/optimizers.cpp: its options, its slots, its loop.
 #pragma once

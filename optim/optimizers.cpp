@@ -1,5 +1,5 @@
-// The update rules. p parameters, g clipped gradients, lr learning rate, wd weight decay (0 where the
-// segment has none), t step number from 1:
+// The update rules. p parameters, g clipped gradients, lr learning rate, wd weight decay (0 where
+// the segment has none), t step number from 1:
 //   sgd    g += wd p; b = mu b + g; p -= lr b         (nesterov: p -= lr (g + mu b))
 //   adam   g += wd p, then as adamw with wd = 0       (Kingma and Ba 2015)
 //   adamw  p *= 1 - lr wd; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2;

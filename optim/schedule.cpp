@@ -10,11 +10,10 @@ namespace kindred::optim {
 
 Schedule Schedule::make(const ScheduleOptions& o, double total) {
   Schedule s;
-  s.anneal = choose<Anneal>(o.anneal,
-                            {{"constant", Anneal::constant},
-                             {"linear", Anneal::linear},
-                             {"cosine", Anneal::cosine}},
-                            "schedule.anneal");
+  s.anneal = choose<Anneal>(
+      o.anneal,
+      {{"constant", Anneal::constant}, {"linear", Anneal::linear}, {"cosine", Anneal::cosine}},
+      "schedule.anneal");
   s.clock = choose<Clock>(o.clock, {{"steps", Clock::steps}, {"seconds", Clock::seconds}},
                           "schedule.clock");
   check(o.lr >= 0 && o.min_lr >= 0 && o.warmup >= 0, "schedule",

@@ -21,8 +21,8 @@ Slab::Slab(std::span<const SlabEntry> entries) {
       continue;
     }
     check(e.tensor->is_float(), "slab", "parameter ", e.name, " is not floating-point");
-    check(sources.empty() || e.tensor->dtype() == sources[0]->dtype(), "slab", "parameter ",
-          e.name, " is ", kindred::name(e.tensor->dtype()), ", those before it are not");
+    check(sources.empty() || e.tensor->dtype() == sources[0]->dtype(), "slab", "parameter ", e.name,
+          " is ", kindred::name(e.tensor->dtype()), ", those before it are not");
     check(std::find(sources.begin(), sources.end(), e.tensor) == sources.end(), "slab",
           "parameter ", e.name, " is listed twice");
     const auto segment = static_cast<int>(segments_.size());

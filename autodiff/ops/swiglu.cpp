@@ -21,7 +21,7 @@ void forward(const Tensor& in, Tensor& out) {
   T* y = out.mutable_data<T>();
   parallel_for(out.numel() / H, rows_per_chunk(2 * H), [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      const T *__restrict a = x + r * 2 * H, *__restrict b = a + H;
+      const T* __restrict a = x + r * 2 * H, * __restrict b = a + H;
       T* __restrict o = y + r * H;
       for (int64_t i = 0; i < H; ++i) o[i] = a[i] * vsigmoid(a[i]) * b[i];
     }
@@ -36,8 +36,8 @@ void backward(const Vjp& v) {
   T* dx = v.dx[0].mutable_data<T>();
   parallel_for(v.g.numel() / H, rows_per_chunk(2 * H), [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      const T *__restrict a = x + r * 2 * H, *__restrict b = a + H, *__restrict gr = g + r * H;
-      T *__restrict da = dx + r * 2 * H, *__restrict db = da + H;
+      const T* __restrict a = x + r * 2 * H, * __restrict b = a + H, * __restrict gr = g + r * H;
+      T* __restrict da = dx + r * 2 * H, * __restrict db = da + H;
       for (int64_t i = 0; i < H; ++i) {
         const T s = vsigmoid(a[i]);
         da[i] = gr[i] * b[i] * s * (1 + a[i] * (1 - s));
@@ -62,7 +62,8 @@ const Op swiglu_op = {
         [](const Call& call, std::span<Tensor> out) {
           dispatch_float(out[0].dtype(), [&]<class T>(T) { forward<T>(call.in[0], out[0]); });
         },
-    .fused_vjp = [](const Vjp& v) { dispatch_float(v.g.dtype(), [&]<class T>(T) { backward<T>(v); }); },
+    .fused_vjp =
+        [](const Vjp& v) { dispatch_float(v.g.dtype(), [&]<class T>(T) { backward<T>(v); }); },
     .composite =
         [](std::span<const Tensor> in, const Attrs&) {
           const int64_t H = in[0].dim(-1) / 2;

@@ -41,10 +41,12 @@ const Known kKnown[] = {
     {"sigmoid", sigmoid, sigmoid_of, -30, 30},
     {"softplus", softplus, softplus_of, -30, 60},
     {"relu", relu, [](double x) { return x > 0 ? x : 0; }, -3, 3},
-    {"gelu_erf", gelu_erf, [](double x) { return 0.5 * x * std::erfc(-x / std::numbers::sqrt2); }, -5, 5, 1},
+    {"gelu_erf", gelu_erf, [](double x) { return 0.5 * x * std::erfc(-x / std::numbers::sqrt2); },
+     -5, 5, 1},
     {"gelu_tanh", gelu_tanh,
      [](double x) {
-       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+       return 0.5 * x *
+              (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
      },
      -5, 5, 1},
     {"silu", silu, [](double x) { return x * sigmoid_of(x); }, -20, 20},
@@ -63,7 +65,8 @@ TEST_CASE("unary values agree with libm over their range") {
     for (int64_t i = 0; i < n; ++i) {
       const double truth = k.truth(x.item(i)), rounded = k.truth(single.item(i));
       worst = std::max(worst, std::abs(y.item(i) - truth) / (k.floor + std::abs(truth)));
-      worst_single = std::max(worst_single, std::abs(z.item(i) - rounded) / (k.floor + std::abs(rounded)));
+      worst_single =
+          std::max(worst_single, std::abs(z.item(i) - rounded) / (k.floor + std::abs(rounded)));
     }
     CHECK(worst < 1e-12);
     CHECK(worst_single < 2e-6);
@@ -125,7 +128,8 @@ TEST_CASE("the derivative of ReLU at 0 is 0") {
 }
 
 TEST_CASE("binary ops broadcast like NumPy") {
-  const Shape shapes[] = {{}, {1}, {5}, {3, 1}, {3, 5}, {2, 1, 5}, {2, 3, 1}, {2, 3, 5}, {1, 3, 1}, {2, 1, 1}};
+  const Shape shapes[] = {{},        {1},       {5},       {3, 1},    {3, 5},
+                          {2, 1, 5}, {2, 3, 1}, {2, 3, 5}, {1, 3, 1}, {2, 1, 1}};
   const Rng rng(6);
   auto at = [](const Tensor& t, const Shape& out, int64_t flat) {
     int64_t index = 0, run = 1;
@@ -140,7 +144,8 @@ TEST_CASE("binary ops broadcast like NumPy") {
   for (const Shape& sa : shapes)
     for (const Shape& sb : shapes) {
       INFO(sa << " with " << sb);
-      const Tensor a = rng.split(1).normal(sa, DType::f64), b = rng.split(2).uniform(sb, DType::f64);
+      const Tensor a = rng.split(1).normal(sa, DType::f64),
+                   b = rng.split(2).uniform(sb, DType::f64);
       const Shape out = broadcast(sa, sb, "test");
       const Tensor sum = a + b, difference = a - b, product = a * b, ratio = a / b;
       REQUIRE(sum.shape() == out);

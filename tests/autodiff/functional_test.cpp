@@ -15,7 +15,9 @@ using namespace kindred::test;
 
 namespace {
 const Rng rng(7);
-Tensor draw(const char* name, const Shape& shape) { return rng.split(name).normal(shape, DType::f64); }
+Tensor draw(const char* name, const Shape& shape) {
+  return rng.split(name).normal(shape, DType::f64);
+}
 Tensor leaf(const Tensor& x) { return x.clone().set_requires_grad(); }
 
 /// Plain triple loops: y = M x for a matrix and a vector.
@@ -87,9 +89,9 @@ TEST_CASE("divergence of a linear field is its trace, for every row") {
 
 TEST_CASE("Hutchinson's estimate is unbiased") {
   const Tensor a = draw("a", {3, 3}), x = Tensor::zeros({4000, 3}, DType::f64);
-  const Tensor d =
-      divergence_hutchinson([&](const Tensor& t) { return linear(t, a); }, x, rng.rademacher({4000, 3}, DType::f64))
-          .second;
+  const Tensor d = divergence_hutchinson([&](const Tensor& t) { return linear(t, a); }, x,
+                                         rng.rademacher({4000, 3}, DType::f64))
+                       .second;
   double total = 0, squares = 0;
   for (int i = 0; i < 4000; ++i) {
     total += d.item(i);
@@ -110,7 +112,8 @@ TEST_CASE("derivatives compose: the divergence of a gradient is the Laplacian") 
   const Tensor laplacian = divergence_exact(field, x).second;
   for (int b = 0; b < 3; ++b) {
     double expected = 0;
-    for (int d = 0; d < 2; ++d) expected += std::pow(x.item(2 * b + d), 2) + std::cos(x.item(2 * b + d));
+    for (int d = 0; d < 2; ++d)
+      expected += std::pow(x.item(2 * b + d), 2) + std::cos(x.item(2 * b + d));
     CHECK(laplacian.item(b) == Approx(expected).epsilon(1e-12));
   }
   // ... and its gradient is 2 x - sin x: a third derivative of E.
@@ -126,8 +129,7 @@ TEST_CASE("derivatives are differentiable in the parameters of the function") {
         const TensorFunction f = [&](const Tensor& t) { return tanh(linear(t, in[0])); };
         const Tensor quadratic = hvp([&](const Tensor& t) { return square(f(t)); }, x, v);
         return add(add(sum(jvp(f, x, v)), sum(divergence_exact(f, x).second)),
-                   add(sum(square(divergence_hutchinson(f, x, v).second)),
-                       sum(square(quadratic))));
+                   add(sum(square(divergence_hutchinson(f, x, v).second)), sum(square(quadratic))));
       },
       {draw("w", {3, 3})}, rng.split("check"));
 }

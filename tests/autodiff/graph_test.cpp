@@ -196,10 +196,14 @@ TEST_CASE("a gradient in the middle of a graph leaves the rest usable") {
 
 TEST_CASE("usage errors of grad") {
   const Tensor x = leaf({1, 2}), constant = Tensor::from({1.0, 2.0});
-  CHECK(message_of([&] { grad(square(constant), x); }).find("depends on nothing") != std::string::npos);
-  CHECK(message_of([&] { grad(square(x), constant); }).find("does not require") != std::string::npos);
-  CHECK(message_of([&] { grad(square(x), x, Tensor::from({1.0})); }).find("[1]") != std::string::npos);
-  CHECK(message_of([&] { grad(square(x), x, Tensor::ones({2})); }).find("f32") != std::string::npos);
+  CHECK(message_of([&] { grad(square(constant), x); }).find("depends on nothing") !=
+        std::string::npos);
+  CHECK(message_of([&] { grad(square(x), constant); }).find("does not require") !=
+        std::string::npos);
+  CHECK(message_of([&] { grad(square(x), x, Tensor::from({1.0})); }).find("[1]") !=
+        std::string::npos);
+  CHECK(message_of([&] { grad(square(x), x, Tensor::ones({2})); }).find("f32") !=
+        std::string::npos);
 }
 
 TEST_CASE("NoGrad records nothing, EnableGrad inside it does") {
@@ -271,8 +275,9 @@ TEST_CASE("FiniteChecks name the op, forward and backward") {
     CHECK(e.fault() == Fault::numeric);
     CHECK(std::string(e.what()).find("[2]") != std::string::npos);
   }
-  CHECK(message_of([&] { grad(silu(x), x, Tensor::from({0.0, 1e308 * 10})); }).find("[silu]") !=
-        std::string::npos);
+  CHECK(message_of([&] {
+          grad(silu(x), x, Tensor::from({0.0, 1e308 * 10}));
+        }).find("[silu]") != std::string::npos);
 }
 
 TEST_CASE("second derivatives flow through matrix products") {

@@ -1,5 +1,5 @@
-// The rooms form a DAG: this test reads every #include "room/..." of the tree and refuses edges that
-// CONTRIBUTING.md does not allow, and xtensor anywhere but in autodiff/xt.h and the tests.
+// The rooms form a DAG: this test reads every #include "room/..." of the tree and refuses edges
+// that CONTRIBUTING.md does not allow, and xtensor anywhere but in autodiff/xt.h and the tests.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -21,7 +21,8 @@ const std::map<std::string, std::set<std::string>>& allowed() {
       {"optim", {"autodiff", "optim"}},
       {"data", {"autodiff", "data"}},
       {"harness", {"autodiff", "nn", "optim", "data", "harness"}},
-      {"transformer", {"autodiff", "nn", "transformer", "data/spec.h", "harness/backbone.h", "harness/config.h"}},
+      {"transformer",
+       {"autodiff", "nn", "transformer", "data/spec.h", "harness/backbone.h", "harness/config.h"}},
       {"ssm", {"autodiff", "nn", "ssm", "data/spec.h", "harness/backbone.h", "harness/config.h"}},
       {"diffusion",
        {"autodiff", "nn", "diffusion", "data/spec.h", "harness/backbone.h", "harness/objective.h",
@@ -47,7 +48,8 @@ std::string violation(const std::string& room, const std::string& path, const st
     const auto slash = target.find('/');
     if (slash == std::string::npos) {
       complaint += path + " includes \"" + target + "\" without its room\n";
-    } else if (!free && !rule->second.count(target.substr(0, slash)) && !rule->second.count(target)) {
+    } else if (!free && !rule->second.count(target.substr(0, slash)) &&
+               !rule->second.count(target)) {
       complaint += path + " (" + room + ") may not include \"" + target + "\"\n";
     }
   }
@@ -88,7 +90,8 @@ TEST_CASE("every include in the tree is an allowed edge") {
       const std::string extension = entry.path().extension().string();
       if (!entry.is_regular_file() || (extension != ".h" && extension != ".cpp")) continue;
       ++files;
-      CHECK(violation(room, fs::relative(entry.path(), root).generic_string(), read(entry.path())) == "");
+      CHECK(violation(room, fs::relative(entry.path(), root).generic_string(),
+                      read(entry.path())) == "");
     }
   }
   CHECK(files > 50);

@@ -86,10 +86,12 @@ TEST_CASE("concat joins what slice took apart") {
 }
 
 TEST_CASE("broadcast_to and sum_to are transposes") {
-  const std::pair<Shape, Shape> cases[] = {
-      {{3}, {2, 3}},       {{1}, {4}},          {{}, {2, 3}},          {{2, 1, 3}, {2, 5, 3}},
-      {{2, 3, 1}, {2, 3, 4}}, {{1, 3, 1}, {2, 3, 4}}, {{3, 1}, {2, 3, 4}}, {{2, 3}, {2, 3}},
-      {{1, 1, 4}, {2, 3, 4}}, {{2, 1, 1, 5}, {2, 3, 4, 5}}, {{1, 2, 1}, {1, 2, 1}}, {{1, 4}, {1, 4}}};
+  const std::pair<Shape, Shape> cases[] = {{{3}, {2, 3}},          {{1}, {4}},
+                                           {{}, {2, 3}},           {{2, 1, 3}, {2, 5, 3}},
+                                           {{2, 3, 1}, {2, 3, 4}}, {{1, 3, 1}, {2, 3, 4}},
+                                           {{3, 1}, {2, 3, 4}},    {{2, 3}, {2, 3}},
+                                           {{1, 1, 4}, {2, 3, 4}}, {{2, 1, 1, 5}, {2, 3, 4, 5}},
+                                           {{1, 2, 1}, {1, 2, 1}}, {{1, 4}, {1, 4}}};
   for (const auto& [small, large] : cases) {
     INFO(small << " to " << large);
     const Tensor a = draw(1, small), b = draw(2, large);

@@ -25,7 +25,8 @@ Tensor reference(const Tensor& a, const Tensor& b, MatmulFlags f) {
     for (int64_t j = 0; j < n; ++j) {
       double total = 0;
       for (int64_t l = 0; l < k; ++l)
-        total += a.item(f.transpose_a ? l * m + i : i * k + l) * b.item(f.transpose_b ? j * k + l : l * n + j);
+        total += a.item(f.transpose_a ? l * m + i : i * k + l) *
+                 b.item(f.transpose_b ? j * k + l : l * n + j);
       c.mutable_data<double>()[i * n + j] = total;
     }
   return c;
@@ -37,7 +38,8 @@ struct Sizes {
 
 TEST_CASE("products of all flags and many sizes") {
   const Rng rng(1);
-  for (const auto& [m, n, k] : {Sizes{1, 1, 1}, {1, 17, 5}, {16, 16, 16}, {33, 7, 65}, {5, 100, 3}, {130, 70, 40}})
+  for (const auto& [m, n, k] :
+       {Sizes{1, 1, 1}, {1, 17, 5}, {16, 16, 16}, {33, 7, 65}, {5, 100, 3}, {130, 70, 40}})
     for (int flags = 0; flags < 4; ++flags) {
       const MatmulFlags f{(flags & 1) != 0, (flags & 2) != 0};
       const Tensor a = rng.split(1).normal(f.transpose_a ? Shape{k, m} : Shape{m, k}, DType::f64);
@@ -54,9 +56,11 @@ TEST_CASE("batches, and one matrix shared by a batch") {
   for (DType dtype : {DType::f32, DType::f64})
     for (int flags = 0; flags < 4; ++flags) {
       const MatmulFlags f{(flags & 1) != 0, (flags & 2) != 0};
-      const Shape sa = f.transpose_a ? Shape{4, 5} : Shape{5, 4}, sb = f.transpose_b ? Shape{6, 4} : Shape{4, 6};
+      const Shape sa = f.transpose_a ? Shape{4, 5} : Shape{5, 4},
+                  sb = f.transpose_b ? Shape{6, 4} : Shape{4, 6};
       auto batched = [](const Shape& s) { return Shape{2, 3, s[0], s[1]}; };
-      const Tensor a = rng.split(1).normal(batched(sa), dtype), b = rng.split(2).normal(batched(sb), dtype);
+      const Tensor a = rng.split(1).normal(batched(sa), dtype),
+                   b = rng.split(2).normal(batched(sb), dtype);
       const Tensor a0 = Tensor::view(a, 0, sa), b0 = Tensor::view(b, 0, sb);
       const Tensor both = matmul(a, b, f), share_b = matmul(a, b0, f), share_a = matmul(a0, b, f);
       REQUIRE(both.shape() == Shape{2, 3, 5, 6});
@@ -64,14 +68,17 @@ TEST_CASE("batches, and one matrix shared by a batch") {
         const Tensor ai = Tensor::view(a, i * 20, sa), bi = Tensor::view(b, i * 24, sb);
         INFO(name(dtype) << " flags " << flags << " batch " << i);
         CHECK(relative_difference(Tensor::view(both, i * 30, {5, 6}), reference(ai, bi, f)) < 1e-5);
-        CHECK(relative_difference(Tensor::view(share_b, i * 30, {5, 6}), reference(ai, b0, f)) < 1e-5);
-        CHECK(relative_difference(Tensor::view(share_a, i * 30, {5, 6}), reference(a0, bi, f)) < 1e-5);
+        CHECK(relative_difference(Tensor::view(share_b, i * 30, {5, 6}), reference(ai, b0, f)) <
+              1e-5);
+        CHECK(relative_difference(Tensor::view(share_a, i * 30, {5, 6}), reference(a0, bi, f)) <
+              1e-5);
       }
     }
 }
 
 TEST_CASE("linear: values, one row, and no bias") {
-  const Tensor x = Tensor::from<double>({1, 2}), w = Tensor::from<double>({1, 10, 100, 1000, 0, 1}, {3, 2}),
+  const Tensor x = Tensor::from<double>({1, 2}),
+               w = Tensor::from<double>({1, 10, 100, 1000, 0, 1}, {3, 2}),
                b = Tensor::from<double>({0.5, 0, -1});
   const Tensor y = linear(x, w, b);
   REQUIRE(y.shape() == Shape{3});
@@ -79,16 +86,24 @@ TEST_CASE("linear: values, one row, and no bias") {
   CHECK(y.item(1) == 2100);
   CHECK(y.item(2) == 1);
   CHECK(linear(x.viewed_as({1, 1, 2}), w).item(0) == 21);
-  check_gradients([](std::span<const Tensor> in) { return linear(in[0], in[1], in[2]); }, {x, w, b}, Rng(4));
-  CHECK_THROWS_WITH(linear(Tensor::zeros({2, 4}, DType::f64), w), Catch::Contains("[2, 4]") && Catch::Contains("[3, 2]"));
+  check_gradients([](std::span<const Tensor> in) { return linear(in[0], in[1], in[2]); }, {x, w, b},
+                  Rng(4));
+  CHECK_THROWS_WITH(linear(Tensor::zeros({2, 4}, DType::f64), w),
+                    Catch::Contains("[2, 4]") && Catch::Contains("[3, 2]"));
 }
 
 TEST_CASE("products do not depend on the number of threads") {
   const int before = threads();
   const Rng rng(3);
-  for (const auto& [m, n, k] : {Sizes{8, 8, 20000}, {32, 32, 8192}, {1, 3000, 700}, {300, 40, 500}, {64, 64, 64},
-                                {2048, 16, 16}, {100, 200, 300},
-                                {18, 1031, 18}, {35, 333, 64}})
+  for (const auto& [m, n, k] : {Sizes{8, 8, 20000},
+                                {32, 32, 8192},
+                                {1, 3000, 700},
+                                {300, 40, 500},
+                                {64, 64, 64},
+                                {2048, 16, 16},
+                                {100, 200, 300},
+                                {18, 1031, 18},
+                                {35, 333, 64}})
     for (int flags = 0; flags < 4; ++flags) {
       const MatmulFlags f{(flags & 1) != 0, (flags & 2) != 0};
       const Tensor a = rng.split(1).normal(f.transpose_a ? Shape{k, m} : Shape{m, k});
@@ -151,4 +166,6 @@ TEST_CASE("bf16 products round their inputs and sum in f32") {
   CHECK(std::isnan(poisoned.item(0)));
 }
 
-TEST_CASE("the library behind the products is named") { CHECK(gemm_description().find("OpenBLAS") != std::string::npos); }
+TEST_CASE("the library behind the products is named") {
+  CHECK(gemm_description().find("OpenBLAS") != std::string::npos);
+}

@@ -31,7 +31,8 @@ std::vector<bool> active_of(const Sample& s) {
 }
 
 std::string title(const Op& op, const Sample& s, int64_t width) {
-  std::string text = std::string(op.name) + " \"" + s.label + "\" width " + std::to_string(width) + ':';
+  std::string text =
+      std::string(op.name) + " \"" + s.label + "\" width " + std::to_string(width) + ':';
   for (const Tensor& t : s.inputs) text += ' ' + t.shape().str();
   return text;
 }
@@ -132,8 +133,9 @@ TEST_CASE("fused kernels equal their composites") {
     for_each_sample(dtype, kWidths, [&](const Op& op, const Sample& s, int64_t) {
       if (!op.composite) return;
       const Result fused = evaluate(call_of(op, s.attrs), s, has_derivative(op));
-      const Result reference = evaluate(
-          [&](std::span<const Tensor> in) { return op.composite(in, s.attrs); }, s, has_derivative(op));
+      const Result reference =
+          evaluate([&](std::span<const Tensor> in) { return op.composite(in, s.attrs); }, s,
+                   has_derivative(op));
       CHECK(relative_difference(fused.y, reference.y) <= tolerance);
       REQUIRE(fused.dx.size() == reference.dx.size());
       for (std::size_t i = 0; i < fused.dx.size(); ++i) {

@@ -59,7 +59,8 @@ TEST_CASE("column sums of many rows") {
 
 TEST_CASE("row_max and logsumexp") {
   const double inf = std::numeric_limits<double>::infinity();
-  const Tensor x = Tensor::from<double>({1000, 1001, 999, -1e5, -1e5, -1e5, -inf, -inf, -inf, 0, -inf, 0}, {4, 3});
+  const Tensor x = Tensor::from<double>(
+      {1000, 1001, 999, -1e5, -1e5, -1e5, -inf, -inf, -inf, 0, -inf, 0}, {4, 3});
   CHECK(row_max(x).item(0) == 1001);
   CHECK(row_max(x).item(2) == -inf);
   const Tensor y = logsumexp(x);

@@ -47,7 +47,8 @@ TEST_CASE("Philox4x32-10 known answers") {  // Salmon et al. 2011, kat_vectors o
   const std::array<uint32_t, 4> ones = {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd};
   CHECK(philox4x32_10({f, f, f, f}, {f, f}) == ones);
   const std::array<uint32_t, 4> pi = {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1};
-  CHECK(philox4x32_10({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) == pi);
+  CHECK(philox4x32_10({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
+        pi);
 }
 
 TEST_CASE("an Rng is a function: asking twice gives the same, streams differ") {
@@ -55,7 +56,8 @@ TEST_CASE("an Rng is a function: asking twice gives the same, streams differ") {
   CHECK(same_bits(rng.normal({100}), rng.normal({100})));
   CHECK(rng.bits(5) == Rng(42).bits(5));
   std::set<uint64_t> keys = {rng.key()};
-  for (const char* name : {"init", "dropout", "data", "a", "b", "ab", ""}) keys.insert(rng.split(name).key());
+  for (const char* name : {"init", "dropout", "data", "a", "b", "ab", ""})
+    keys.insert(rng.split(name).key());
   for (uint64_t i = 0; i < 1000; ++i) keys.insert(rng.split(i).key());
   for (uint64_t i = 0; i < 100; ++i) keys.insert(rng.split("step").split(i).key());
   CHECK(keys.size() == 1108);
@@ -138,7 +140,8 @@ TEST_CASE("signs and dropout masks") {
     mean += mask.item(i) / kMany;
   }
   CHECK(mean == Approx(1).margin(0.01));
-  const Moments none = moments(Rng(2).dropout_mask({1000}, 0)), all = moments(Rng(2).dropout_mask({1000}, 1));
+  const Moments none = moments(Rng(2).dropout_mask({1000}, 0)),
+                all = moments(Rng(2).dropout_mask({1000}, 1));
   CHECK((none.low == 1 && none.high == 1));
   CHECK((all.low == 0 && all.high == 0));
   CHECK_THROWS_AS(Rng(2).dropout_mask({3}, 1.5), Error);

@@ -25,7 +25,8 @@ TEST_CASE("shapes") {
   CHECK(broadcast({2, 1, 4}, {3, 1}, "test") == Shape{2, 3, 4});
   CHECK(broadcast({}, {5}, "test") == Shape{5});
   CHECK(broadcast({0}, {1}, "test") == Shape{0});
-  CHECK_THROWS_WITH(broadcast({2, 3}, {4}, "test"), Catch::Contains("[2, 3]") && Catch::Contains("[4]"));
+  CHECK_THROWS_WITH(broadcast({2, 3}, {4}, "test"),
+                    Catch::Contains("[2, 3]") && Catch::Contains("[4]"));
 }
 
 TEST_CASE("factories and access") {

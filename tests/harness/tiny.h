@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,20 +38,19 @@ class TempFolder {
 
 inline constexpr int64_t kSide = 8;
 
-/// Pixels 2 s + n of images of kSide x kSide: s is one of eight stripe patterns, the noise n is one
-/// with probability 1/4. The pattern can be read off, so an image has log2 8 + side^2 h(1/4) bits.
+/// Pixels 2 s + n of images of kSide x kSide: s is one of eight stripe patterns (rows or columns,
+/// period 4 or 8, shifted by 2 or not), the noise n is one with probability 1/4. The pattern can be
+/// read off, so an image has log2 8 + kSide^2 h(1/4) bits.
 inline std::vector<uint8_t> striped_images(int64_t count, const Rng& rng) {
-  const Tensor u = rng.uniform({count, kSide * kSide + 1});
   std::vector<uint8_t> pixels;
   for (int64_t i = 0; i < count; ++i) {
-    const float* row = u.data<float>() + i * (kSide * kSide + 1);
-    const auto pattern = static_cast<int64_t>(row[kSide * kSide] * 8.0f);
+    const Rng image = rng.split(static_cast<uint64_t>(i));
+    const uint64_t pattern = image.split("pattern").below(8, 0);
+    const int64_t shift = pattern & 1 ? 2 : 0, half_period = pattern & 2 ? 4 : 2;
     for (int64_t y = 0; y < kSide; ++y)
       for (int64_t x = 0; x < kSide; ++x) {
-        const int64_t at = (pattern & 1 ? x : y) + (pattern >> 2 & 1) * 2;
-        const int64_t stripe = pattern & 2 ? at / 4 % 2 : at / 2 % 2;
-        // Period 8 by a shift of 2 and period 4 by a shift of 2: four different patterns a direction.
-        pixels.push_back(static_cast<uint8_t>(2 * stripe + (row[y * kSide + x] < 0.25f)));
+        const int64_t stripe = ((pattern & 4 ? x : y) + shift) / half_period % 2;
+        pixels.push_back(static_cast<uint8_t>(2 * stripe + (image.uniform(y * kSide + x) < 0.25)));
       }
   }
   return pixels;

@@ -29,11 +29,13 @@ TEST_CASE("Linear: shapes, parameters, values") {
   CHECK(y.item(1) == Approx(w.item(3) - w.item(4) + 2 * w.item(5) + 0.25));
   nn::Linear bare = nn::Linear::make(3, 2, false, Rng(1));
   CHECK(nn::parameters_of(bare).size() == 1);
-  CHECK_THROWS_WITH(bare(Tensor::zeros({2, 4})), Catch::Contains("[2, 4]") && Catch::Contains("[2, 3]"));
+  CHECK_THROWS_WITH(bare(Tensor::zeros({2, 4})),
+                    Catch::Contains("[2, 4]") && Catch::Contains("[2, 3]"));
 }
 
 TEST_CASE("a model is a function of its Rng, and differs from parameter to parameter") {
-  const nn::Linear a = nn::Linear::make(8, 8, true, Rng(1)), b = nn::Linear::make(8, 8, true, Rng(1)),
+  const nn::Linear a = nn::Linear::make(8, 8, true, Rng(1)),
+                   b = nn::Linear::make(8, 8, true, Rng(1)),
                    c = nn::Linear::make(8, 8, true, Rng(2));
   CHECK(same_bits(a.weight.value, b.weight.value));
   CHECK_FALSE(same_bits(a.weight.value, c.weight.value));

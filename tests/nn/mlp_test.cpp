@@ -9,15 +9,19 @@ using namespace kindred;
 using namespace kindred::test;
 
 namespace {
-const nn::Activation kAll[] = {nn::Activation::relu, nn::Activation::gelu_erf, nn::Activation::gelu_tanh,
-                               nn::Activation::silu, nn::Activation::swiglu};
+const nn::Activation kAll[] = {nn::Activation::relu, nn::Activation::gelu_erf,
+                               nn::Activation::gelu_tanh, nn::Activation::silu,
+                               nn::Activation::swiglu};
 double truth_of(nn::Activation a, double x) {
   switch (a) {
-    case nn::Activation::relu: return std::max(x, 0.0);
-    case nn::Activation::gelu_erf: return x * 0.5 * std::erfc(-x / std::sqrt(2));
+    case nn::Activation::relu:
+      return std::max(x, 0.0);
+    case nn::Activation::gelu_erf:
+      return x * 0.5 * std::erfc(-x / std::sqrt(2));
     case nn::Activation::gelu_tanh:
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    default: return x / (1 + std::exp(-x));
+    default:
+      return x / (1 + std::exp(-x));
   }
 }
 }  // namespace
@@ -27,7 +31,8 @@ TEST_CASE("Mlp equals two plain matrix products around its activation") {
   for (const nn::Activation a : kAll) {
     INFO(nn::name(a));
     const bool gated = a == nn::Activation::swiglu;
-    nn::Mlp mlp = nn::Mlp::make({.width = 3, .hidden = 4, .activation = a, .std = 1, .std_down = 1}, Rng(2), DType::f64);
+    nn::Mlp mlp = nn::Mlp::make({.width = 3, .hidden = 4, .activation = a, .std = 1, .std_down = 1},
+                                Rng(2), DType::f64);
     CHECK(mlp.up.weight.value.shape() == Shape{gated ? 8 : 4, 3});
     CHECK(mlp.down.weight.value.shape() == Shape{3, 4});
     CHECK(nn::parameters_of(mlp, "ffn")[2].path == "ffn.down.weight");

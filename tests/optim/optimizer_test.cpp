@@ -1,4 +1,5 @@
-// Optimizers against published vectors (p0 = 1, g = .5, -.25, 1, 0, -2) and plain scalar recursions.
+// Optimizers against published vectors (p0 = 1, g = .5, -.25, 1, 0, -2) and plain scalar
+// recursions.
 #include "optim/optimizer.h"
 
 #include <catch2/catch.hpp>
@@ -29,7 +30,8 @@ void set(optim::Optimizer& o, const std::string& name, double value) {
 }
 
 /// Value of a one-number parameter after each of the five steps.
-std::vector<double> path_of(optim::Optimizer& o, double lr, bool decay = true, DType dtype = DType::f64) {
+std::vector<double> path_of(optim::Optimizer& o, double lr, bool decay = true,
+                            DType dtype = DType::f64) {
   Tensor p = Tensor::ones({1}, dtype);
   const optim::SlabEntry entries[] = {{"p", &p, decay}};
   optim::Slab slab(entries);
@@ -233,7 +235,9 @@ TEST_CASE("optimizers are found by name, and their options are described") {
     auto o = optim::make_optimizer(entry.name);
     CHECK(o->name() == entry.name);
     std::map<std::string, std::string> seen;
-    auto visitor = [&](const std::string& name, auto&, const std::string& help) { seen[name] = help; };
+    auto visitor = [&](const std::string& name, auto&, const std::string& help) {
+      seen[name] = help;
+    };
     describe(*o, visitor);
     CHECK(seen.count("weight_decay"));
     for (const auto& [name, help] : seen) CHECK_FALSE(help.empty());

@@ -15,9 +15,11 @@ using namespace kindred::test;
 
 namespace {
 struct Model {
-  Tensor a = Rng(1).normal({3, 7}, DType::f64), b = Rng(2).normal({5}, DType::f64), fixed = Tensor::ones({4});
+  Tensor a = Rng(1).normal({3, 7}, DType::f64), b = Rng(2).normal({5}, DType::f64),
+         fixed = Tensor::ones({4});
   std::vector<optim::SlabEntry> entries() {
-    return {{"a", &a, true, 1, true}, {"fixed", &fixed, true, 1, false}, {"b", &b, false, 0.5, true}};
+    return {
+        {"a", &a, true, 1, true}, {"fixed", &fixed, true, 1, false}, {"b", &b, false, 0.5, true}};
   }
 };
 }  // namespace
@@ -77,7 +79,8 @@ TEST_CASE("the norm is summed in double, in a fixed order") {
 }
 
 TEST_CASE("a slab refuses mixed dtypes and repeated parameters") {
-  Tensor a = Tensor::zeros({2}), b = Tensor::zeros({2}, DType::f64), i = Tensor::zeros({2}, DType::i32);
+  Tensor a = Tensor::zeros({2}), b = Tensor::zeros({2}, DType::f64),
+         i = Tensor::zeros({2}, DType::i32);
   auto build = [](std::vector<optim::SlabEntry> e) { optim::Slab slab(e); };
   CHECK_THROWS_WITH(build({{"a", &a}, {"b", &b}}), Catch::Contains("b") && Catch::Contains("f64"));
   CHECK_THROWS_WITH(build({{"a", &a}, {"again", &a}}), Catch::Contains("again"));

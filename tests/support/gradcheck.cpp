@@ -27,8 +27,7 @@ double spread(const Tensor& a, const Tensor& b) {
 }
 Tensor moved(const Tensor& x, double h, const Tensor& v) {
   Tensor y = Tensor::empty(x.shape(), DType::f64);
-  for (int64_t i = 0; i < x.numel(); ++i)
-    y.mutable_data<double>()[i] = x.item(i) + h * v.item(i);
+  for (int64_t i = 0; i < x.numel(); ++i) y.mutable_data<double>()[i] = x.item(i) + h * v.item(i);
   return y;
 }
 /// Derivative of s at 0 to fourth order.
@@ -105,8 +104,8 @@ std::string gradient_error(const Function& f, std::vector<Tensor> xs, const Rng&
     const int i = p.active[k];
     const double numeric =
         slope([&](double h) { return dot(u, p.with(i, moved(p.xs[i], h, v[k])).value()); });
-    errors += compare("first derivative", i, dot(first[k], v[k]), numeric, spread(first[k], v[k]),
-                      tol1);
+    errors +=
+        compare("first derivative", i, dot(first[k], v[k]), numeric, spread(first[k], v[k]), tol1);
   }
   if (tol2 <= 0 || !errors.empty()) return errors;
 

@@ -1,0 +1,208 @@
+// What every family promises, whatever its objective and backbone: all pairs of the registry that
+// fit a data set are trained for a few steps on text, quantised points, real points and images
+// whose entropies are known.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <set>
+
+#include "autodiff/graph.h"
+#include "autodiff/parallel.h"
+#include "autodiff/pool.h"
+#include "harness/backbone.h"
+#include "harness/objective.h"
+#include "harness/run.h"
+#include "harness/snapshot.h"
+#include "tests/harness/tiny.h"
+
+using namespace kindred;
+using namespace kindred::harness;
+using namespace kindred::testing;
+
+namespace {
+
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+struct Case {
+  std::string objective, backbone, data;
+  std::string label() const { return objective + "/" + backbone + " on " + data; }
+};
+
+Run make_run(const Case& c, const Pairs& more = {}) {
+  return Run(tiny_settings(c.objective, c.backbone, more), tiny_data(c.data));
+}
+
+/// All pairs of the registry on all data sets that take them. A pair that does not fit must say so
+/// by a usage error.
+const std::vector<Case>& cases() {
+  static const std::vector<Case> all = [] {
+    std::vector<Case> fitting;
+    for (const auto& objective : objectives())
+      for (const auto& backbone : backbones())
+        for (const TinyData& d : tiny_data()) {
+          const Case c{objective.name, backbone.name, d.label};
+          try {
+            make_run(c);
+            fitting.push_back(c);
+          } catch (const Error& error) {
+            INFO(c.label() << ": " << error.what());
+            REQUIRE(error.fault() == Fault::usage);
+          }
+        }
+    return fitting;
+  }();
+  return all;
+}
+
+/// Runs a check for every case, with one thread unless the check sets another number.
+void for_each_case(const std::function<void(const Case&)>& check_case) {
+  const int before = threads();
+  for (const Case& c : cases()) {
+    INFO(c.label());
+    set_threads(1);
+    check_case(c);
+  }
+  set_threads(before);
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
+         std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("contract: every known family fits some data") {
+  std::set<std::string> seen;
+  for (const Case& c : cases()) seen.insert(c.label());
+  for (const char* expected :
+       {"ar/attention on text", "ar/attention on quantised points", "ar/attention on images",
+        "ar/s4d on text", "ar/s4d on quantised points", "ar/s4d on images",
+        "gaussian/attention on images", "gaussian/s4d on images", "gaussian/unet on images",
+        "gaussian/mlp on quantised points", "gaussian/mlp on real points"})
+    CHECK(seen.count(expected) == 1);
+}
+
+TEST_CASE("contract: the loss is finite and falls, nothing of a step is left behind") {
+  for_each_case([](const Case& c) {
+    Run run = make_run(c, {{"train.batch", "64"}, {"schedule.lr", "0.01"}});
+    CHECK(run.parameter_count() > 0);
+    // Eight training batches with the same noise before and after: only the parameters differ.
+    const auto mean_loss = [&] {
+      double total = 0;
+      NoGrad off;
+      for (int i = 0; i < 8; ++i)
+        total += run.objective()
+                     .loss(run.dataset().batch(data::Split::train, Rng(5), i, 32),
+                           Rng(6).split(static_cast<uint64_t>(i)), false)
+                     .item();
+      return total / 8;
+    };
+    const double before = mean_loss();
+    const int64_t nodes = live_nodes();
+    for (int i = 0; i < 30; ++i) {
+      REQUIRE(std::isfinite(run.step()));
+      REQUIRE(live_nodes() == nodes);
+      REQUIRE(std::isfinite(run.gradient_norm()));
+    }
+    const double after = mean_loss();
+    CHECK(std::isfinite(after));
+    CHECK(after < before);
+    CHECK(run.progress().examples == 30 * 64);
+    CHECK(run.progress().flops > 0);
+  });
+}
+
+TEST_CASE("contract: samples are in range, and sample k does not depend on the count") {
+  for_each_case([](const Case& c) {
+    Run run = make_run(c);
+    for (int i = 0; i < 3; ++i) run.step();
+    const data::DataSpec& spec = run.spec();
+    const auto draw = [&](int64_t count) {
+      SampleOptions options;
+      options.count = count;
+      return run.sample(options, 11);
+    };
+    const Tensor five = draw(5), two = draw(2);
+    REQUIRE(five.shape() == Shape{5, spec.length});
+    REQUIRE(two.shape() == Shape{2, spec.length});
+    REQUIRE(five.dtype() == (spec.levels > 0 ? DType::i32 : DType::f32));
+    for (int64_t i = 0; i < five.numel(); ++i) {
+      REQUIRE(std::isfinite(five.item(i)));
+      if (spec.levels > 0) {
+        REQUIRE(five.item(i) >= 0);
+        REQUIRE(five.item(i) < static_cast<double>(spec.levels));
+      }
+    }
+    // The sums inside a matrix product may be grouped differently for another number of rows.
+    for (int64_t i = 0; i < two.numel(); ++i)
+      CHECK(two.item(i) == Approx(five.item(i)).epsilon(1e-4).margin(1e-4));
+    CHECK(same_bits(two, draw(2)));
+  });
+}
+
+TEST_CASE("contract: the likelihood has its kind and is not below the entropy") {
+  for_each_case([](const Case& c) {
+    Run run = make_run(c);
+    for (int i = 0; i < 30; ++i) run.step();
+    LikelihoodOptions options;
+    options.limit = c.objective == "gaussian" && c.data == "images" ? 8 : 64;
+    options.batch = 16;
+    const Likelihood l = run.evaluate(options, run.eval_split());
+    CHECK(l.kind == (c.objective == "ar" ? Kind::exact : Kind::estimate));
+    CHECK(!l.note.empty());
+    REQUIRE(l.bits.size() == l.symbols.size());
+    REQUIRE(!l.bits.empty());
+    for (const double b : l.bits) REQUIRE(std::isfinite(b));
+    CHECK(std::isfinite(l.std_error()));
+    REQUIRE(run.spec().entropy_bits.has_value());
+    CHECK(l.bits_per_symbol() >= *run.spec().entropy_bits - 4 * l.std_error());
+    // Thirty steps leave no family absurdly far from the data.
+    const double uniform = run.spec().levels > 0 ? std::log2(run.spec().levels) : 6;
+    CHECK(l.bits_per_symbol() < 2 * uniform);
+  });
+}
+
+TEST_CASE("contract: after two steps a training step takes no memory from the system") {
+  for (const int workers : {1, 2})
+    for (const char* optimizer : {"sgd", "adam", "lion"})
+      for_each_case([&](const Case& c) {
+        CAPTURE(workers, optimizer);
+        set_threads(workers);
+        pool::trim();
+        Run run = make_run(c, {{"optimizer.name", optimizer},
+                               {"schedule.lr", "0.0005"},
+                               {"train.ema", "0.99"}});
+        pool::freeze();
+        for (int i = 0; i < 2; ++i) run.step();
+        CHECK(pool::stats().allocations_when_frozen > 0);  // the pool was empty: it counts
+        pool::freeze();
+        for (int i = 0; i < 3; ++i) run.step();
+        CHECK(pool::stats().allocations_when_frozen == 0);
+      });
+}
+
+TEST_CASE("contract: one thread and two give the same parameters") {
+  for_each_case([](const Case& c) {
+    const auto digest = [&](const std::string& workers) {
+      Run run = make_run(c, {{"run.threads", workers}, {"train.batch", "32"}});
+      for (int i = 0; i < 3; ++i) run.step();
+      return parameter_digest(run.capture());
+    };
+    CHECK(digest("1") == digest("2"));
+  });
+}
+
+TEST_CASE("contract: a run goes on from its snapshot bit for bit") {
+  for_each_case([](const Case& c) {
+    const Pairs average = {{"train.ema", "0.9"}};
+    Run whole = make_run(c, average), first = make_run(c, average), second = make_run(c, average);
+    for (int i = 0; i < 4; ++i) whole.step();
+    for (int i = 0; i < 2; ++i) first.step();
+    second.restore(decode_snapshot(encode_snapshot(first.capture()), "memory"));
+    for (int i = 0; i < 2; ++i) second.step();
+    CHECK(training_digest(second.capture()) == training_digest(whole.capture()));
+    CHECK(second.progress().symbols == whole.progress().symbols);
+  });
+}
