@@ -39,6 +39,7 @@ harness::Settings CommandLine::settings() const {
   harness::Settings settings;
   if (has("config")) settings = harness::Settings::from_file(get<std::string>("config"));
   if (has("family")) settings.set("run.family", get<std::string>("family"), "--family");
+  if (has("threads")) check(get<int64_t>("threads") >= 0, "threads", "--threads is not negative; 0 = all cores");
   if (has("seed")) settings.set("run.seed", std::to_string(get<int64_t>("seed")), "--seed");
   if (has("threads")) settings.set("run.threads", std::to_string(get<int64_t>("threads")), "--threads");
   if (has("set"))

@@ -1,4 +1,7 @@
 // kindred compare: several families on the same data, a table and a report.
+#include <algorithm>
+#include <cctype>
+#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -8,6 +11,17 @@
 #include "harness/report.h"
 
 namespace kindred::apps {
+
+namespace {
+/// A word as a shell would read it back.
+std::string shell_word(const std::string& word) {
+  const auto plain = [](unsigned char c) { return std::isalnum(c) || std::strchr("-_./=:,+@%", c) != nullptr; };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  std::string quoted = "'";
+  for (char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+}  // namespace
 
 int compare_command(int argc, char** argv) {
   CommandLine line("kindred compare FILE.ini --out DIR [--set KEY=VALUE]...",
@@ -26,18 +40,24 @@ int compare_command(int argc, char** argv) {
   if (!line.parse(argc, argv)) return 0;
   check(line.has("file"), "compare", "name an experiment file, e.g. experiments/quickstart.ini");
   harness::Settings settings = harness::Settings::from_file(line.get<std::string>("file"));
+  const std::vector<std::string> all = harness::compared_families(settings);
   harness::CompareControl control;
   control.out = line.get<std::string>("out");
+  check(!control.out.empty(), "compare", "--out is empty; give a folder");
   control.progress = line.progress_mode();
   control.quiet = line.json();
   control.fresh = line.has("fresh");
-  control.command = "kindred compare " + line.get<std::string>("file") + " --out " + control.out;
+  control.command = "kindred compare " + shell_word(line.get<std::string>("file")) + " --out " + shell_word(control.out);
   if (line.has("set")) {
     for (const std::string& assignment : line.get<std::vector<std::string>>("set")) {
       settings.set_assignment(assignment);
-      control.command += " --set " + assignment;
+      control.command += " --set " + shell_word(assignment);
     }
   }
+  // --set compare.families=ssm chooses from those of the file; the sections of the others rest.
+  const std::vector<std::string> chosen = harness::compared_families(settings);
+  for (const std::string& who : all)
+    if (std::find(chosen.begin(), chosen.end(), who) == chosen.end()) settings.erase_section(who);
   control.argv.emplace_back("kindred");
   for (int i = 0; i < argc; ++i) control.argv.emplace_back(argv[i]);
 

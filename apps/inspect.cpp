@@ -8,6 +8,8 @@
 #include "apps/command.h"
 #include "autodiff/op.h"
 #include "autodiff/parallel.h"
+#include "data/dataset.h"
+#include "data/recipe.h"
 #include "harness/backbone.h"
 #include "harness/manifest.h"
 #include "harness/objective.h"
@@ -41,12 +43,11 @@ int inspect_command(int argc, char** argv) {
     s = harness::read_snapshot(path);
   }
   const std::string digest = harness::parameter_digest(s);
-  if (line.has("digest")) {
-    std::cout << digest << '\n';
-    return 0;
-  }
-  if (line.has("config")) {
-    std::cout << s.config;
+  check(!(line.has("digest") && line.has("config")), "inspect", "--digest or --config, not both");
+  if (line.has("digest") || line.has("config")) {
+    const char* key = line.has("digest") ? "digest" : "config";
+    const std::string value = line.has("digest") ? digest + "\n" : s.config;
+    std::cout << (line.json() ? nlohmann::json{{key, line.has("digest") ? digest : value}}.dump() + "\n" : value);
     return 0;
   }
   int64_t total = 0;
@@ -79,6 +80,32 @@ int inspect_command(int argc, char** argv) {
   return 0;
 }
 
+namespace {
+
+/// The shape of a known source without its files: settings do not depend on what the symbols are.
+class Outline final : public data::Dataset {
+ public:
+  Outline(const data::Recipe& recipe, const data::DataOptions& options) {
+    const bool text = recipe.modality == data::Modality::text;
+    const int64_t side = options.size > 0 ? options.size : recipe.height > 0 ? recipe.height : 28;
+    spec_.name = recipe.name;
+    spec_.modality = recipe.modality;
+    spec_.levels = options.levels > 0 ? options.levels : recipe.levels > 0 ? recipe.levels : 256;
+    spec_.height = text ? 1 : side;
+    spec_.width = text ? 1 : side;
+    spec_.length = text ? options.context : side * side;
+  }
+  const data::DataSpec& spec() const override { return spec_; }
+  int64_t size(data::Split) const override { return 0; }
+  data::Batch elements(data::Split, int64_t, int64_t) const override { fail(Fault::usage, "data", "no elements"); }
+  data::Batch batch(data::Split, const Rng&, int64_t, int64_t) const override { fail(Fault::usage, "data", "no elements"); }
+
+ private:
+  data::DataSpec spec_;
+};
+
+}  // namespace
+
 int options_command(int argc, char** argv) {
   CommandLine line("kindred options [--config FILE] [--family NAME] [--set KEY=VALUE]...",
                    "Every setting of a run with its value in effect and one line of help. Families, backbones and\n"
@@ -89,23 +116,31 @@ int options_command(int argc, char** argv) {
   line.add_output_options();
   if (!line.parse(argc, argv)) return 0;
   harness::Settings settings = line.settings();
-  // A generated data set needs no files; the settings of a family do not depend on the data.
-  if (!settings.has("data.name")) {
-    settings.set("data.name", "gauss8", "options");
-    settings.set("data.levels", "256", "options");
-  }
+  data::DataOptions chosen;
+  harness::Settings(settings).read("data", chosen);
+  std::shared_ptr<const data::Dataset> outline;
+  if (const data::Recipe* recipe = data::find_recipe(chosen.name)) outline = std::make_shared<Outline>(*recipe, chosen);
   std::vector<harness::OptionHelp> known;
-  harness::Run run(settings, nullptr, &known);
+  const harness::Run run(settings, outline, &known);
+  const auto effective = harness::Settings::from_text(run.resolved(), "options");
+  for (auto& o : known) o.value = effective.get(o.key, o.value);
+  const auto in_effect = harness::Settings::from_text(run.resolved(), "resolved settings");
+  nlohmann::json out = nlohmann::json::array();
+  std::size_t width = 0;
+  for (const auto& o : known) {
+    const std::string value = in_effect.get(o.key, o.value);
+    out.push_back({{"key", o.key}, {"value", value}, {"default", o.value}, {"help", o.help}});
+    width = std::max(width, o.key.size() + value.size() + 3);
+  }
   if (line.json()) {
-    nlohmann::json out = nlohmann::json::array();
-    for (const auto& o : known) out.push_back({{"key", o.key}, {"value", o.value}, {"help", o.help}});
     std::cout << out.dump(2) << '\n';
     return 0;
   }
-  std::size_t width = 0;
-  for (const auto& o : known) width = std::max(width, o.key.size() + o.value.size() + 3);
-  for (const auto& o : known)
-    std::printf("%-*s  %s\n", static_cast<int>(width), (o.key + " = " + o.value).c_str(), o.help.c_str());
+  for (const auto& o : out) {
+    const std::string value = o["value"], standard = o["default"];
+    std::printf("%-*s  %s%s\n", static_cast<int>(width), (o["key"].get<std::string>() + " = " + value).c_str(),
+                o["help"].get<std::string>().c_str(), value == standard ? "" : (" (default " + standard + ")").c_str());
+  }
   return 0;
 }
 

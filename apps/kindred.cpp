@@ -1,7 +1,9 @@
 // kindred: one program, a subcommand for each thing to do. Errors go to stderr as one line and set
 // the exit code documented in the README.
 #include <csignal>
+#include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <iostream>
 #include <new>
 #include <string>
@@ -35,10 +37,7 @@ void print_help(std::ostream& out) {
          "  kindred compare experiments/quickstart.ini --out out/quickstart\n";
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  std::signal(SIGPIPE, SIG_DFL);  // `kindred options | head` ends quietly
+int run(int argc, char** argv) {
   const std::string verb = argc > 1 ? argv[1] : "";
   if (verb.empty() || verb == "--help" || verb == "-h" || verb == "help") {
     print_help(verb.empty() ? std::cerr : std::cout);
@@ -63,6 +62,9 @@ int main(int argc, char** argv) {
   } catch (const boost::program_options::error& error) {
     std::cerr << "kindred " << verb << ": " << error.what() << " (kindred " << verb << " --help explains)\n";
     return 2;
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::cerr << "kindred " << verb << ": " << error.path1().string() << ": " << error.code().message() << '\n';
+    return 7;
   } catch (const std::bad_alloc&) {
     std::cerr << "kindred " << verb << ": out of memory; a smaller batch or model may fit\n";
     return 7;
@@ -70,4 +72,18 @@ int main(int argc, char** argv) {
     std::cerr << "kindred " << verb << ": " << error.what() << '\n';
     return 1;
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::signal(SIGPIPE, SIG_DFL);  // `kindred options | head` ends quietly
+  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is an error of write(), like a full disk
+  const int code = run(argc, argv);
+  std::cout.flush();
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) || !std::cout) {
+    std::cerr << "kindred: standard output cannot be written; is the disk full?\n";
+    return code == 0 ? 7 : code;
+  }
+  return code;
 }

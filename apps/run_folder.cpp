@@ -36,12 +36,34 @@ void print_plan(harness::Run& run) {
   std::fflush(stdout);
 }
 
-harness::RunDir open_run_folder(const CommandLine& line, const harness::Run& run) {
-  if (line.has("out")) return harness::RunDir::at(line.get<std::string>("out"), run.resolved());
+namespace {
+std::string default_name(const harness::Run& run) {
   std::string name = run.options().family + "-" + run.spec().name;
   for (char& c : name)
     if (!std::isalnum(static_cast<unsigned char>(c)) && c != '-' && c != '.') c = '-';
-  return harness::RunDir("runs", name, run.resolved());
+  return name;
+}
+}  // namespace
+
+void refuse_foreign_folder(const CommandLine& line, const harness::Run& run, bool resume) {
+  const std::string path = line.has("out") ? line.get<std::string>("out")
+                                           : "runs/" + harness::RunDir::id_of(default_name(run), run.resolved());
+  check(!path.empty(), "train", "--out is empty; give a folder");
+  const std::string snapshots = path + "/snapshots";
+  if (harness::list_snapshots(snapshots).empty()) return;
+  if (!resume)
+    fail(Fault::usage, "train", path, " already holds a run; go on with --resume auto, or give another folder with --out");
+  const std::string config = path + "/config.resolved.ini";
+  if (std::filesystem::exists(config) && harness::read_file(config) == run.resolved()) return;
+  if (const auto found = harness::find_latest(snapshots)) {
+    // Restoring into a second run of the same settings shows every mismatch of models and data.
+    harness::Run(harness::Settings::from_text(run.resolved(), path), run.shared_dataset()).restore(found->snapshot);
+  }
+}
+
+harness::RunDir open_run_folder(const CommandLine& line, const harness::Run& run) {
+  if (line.has("out")) return harness::RunDir::at(line.get<std::string>("out"), run.resolved());
+  return harness::RunDir("runs", default_name(run), run.resolved());
 }
 
 json write_manifest(const harness::RunDir& folder, const harness::Run& run, int argc, char** argv) {
@@ -73,6 +95,7 @@ harness::Run load_trained(const CommandLine& line) {
   namespace fs = std::filesystem;
   check(line.has("run"), "run", "name a run folder or a snapshot file");
   const std::string path = line.get<std::string>("run");
+  if (!fs::exists(path)) fail(Fault::snapshot, "run", path, ": no such run folder or snapshot file");
   harness::Snapshot snapshot;
   if (fs::is_directory(path)) {
     std::vector<std::string> rejected;

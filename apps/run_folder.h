@@ -11,6 +11,9 @@ namespace kindred::apps {
 
 /// What will be trained: family, data, parameters, budget.
 void print_plan(harness::Run& run);
+/// Throws before anything is written if the folder of this run holds snapshots that this start would
+/// not go on from: any when not resuming, those of another model or data set when resuming.
+void refuse_foreign_folder(const CommandLine& line, const harness::Run& run, bool resume);
 /// The folder of --out, or runs/<family>-<data>-<hash of the configuration>; locked.
 harness::RunDir open_run_folder(const CommandLine& line, const harness::Run& run);
 /// manifest.json and config.resolved.ini of a run.

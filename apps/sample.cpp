@@ -1,4 +1,5 @@
 // kindred sample: images as a PNG grid, text on stdout, points as a heat map.
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +10,16 @@
 
 namespace kindred::apps {
 
+namespace {
+/// An option that would change nothing is refused, so that nobody believes it did.
+void refuse_ignored(const CommandLine& line, const std::vector<std::string>& names, const std::string& meant_for,
+                    const harness::Run& run) {
+  for (const std::string& name : names)
+    check(!line.has(name) || line.values()[name].defaulted(), "sample", "--", name, " is for ", meant_for,
+          "; this run is ", run.family().str(), " on ", run.spec().name);
+}
+}  // namespace
+
 int sample_command(int argc, char** argv) {
   CommandLine line("kindred sample RUN [--count N] [--out FILE.png] [--prompt TEXT]",
                    "Draws from a trained model: a PNG grid of images (--out), or text on stdout. Sample number k\n"
@@ -18,7 +29,7 @@ int sample_command(int argc, char** argv) {
   add_trained_options(line);
   line.options().add_options()("count,n", po::value<int64_t>()->default_value(16)->value_name("N"), "samples")(
       "out,o", po::value<std::string>()->value_name("FILE"), "PNG file (images and points)")(
-      "seed", po::value<uint64_t>()->default_value(0)->value_name("N"), "seed of the samples")(
+      "seed", po::value<int64_t>()->default_value(0)->value_name("N"), "seed of the samples")(
       "length", po::value<int64_t>()->default_value(0)->value_name("N"), "text: symbols to write (0: one window)")(
       "prompt", po::value<std::string>()->value_name("TEXT"), "text: the beginning to go on from")(
       "temperature", po::value<double>()->default_value(1), "softmax temperature; 0 takes the most likely symbol")(
@@ -43,13 +54,24 @@ int sample_command(int argc, char** argv) {
   options.steps = line.get<int64_t>("steps");
   options.sampler = line.get<std::string>("sampler");
   const bool text = spec.modality == data::Modality::text;
+  if (!text) refuse_ignored(line, {"prompt", "length"}, "text", run);
+  if (spec.modality != data::Modality::image) refuse_ignored(line, {"columns", "scale"}, "images", run);
+  if (run.family().objective == "ar") {
+    refuse_ignored(line, {"steps", "sampler"}, "diffusion", run);
+  } else {
+    refuse_ignored(line, {"temperature", "top-k", "top-p"}, "autoregressive models", run);
+  }
+  check(line.get<int64_t>("seed") >= 0, "sample", "--seed is not negative");
+  if (line.has("out")) {
+    const auto folder = std::filesystem::absolute(line.get<std::string>("out")).parent_path();
+    if (!std::filesystem::is_directory(folder)) fail(Fault::io, "sample", "--out: there is no folder ", folder.string());
+  }
   if (line.has("prompt")) {
-    check(text, "sample", "--prompt is for text; this run models ", spec.name);
     options.prompt = data::Alphabet::of(spec).encode(line.get<std::string>("prompt"), "--prompt");
   }
   check(!line.has("out") || !text, "sample", "text goes to stdout; --out is for images");
   check(line.has("out") || text || line.json(), "sample", "name a PNG file with --out (or use --json for the numbers)");
-  const Tensor samples = run.sample(options, line.get<uint64_t>("seed"));
+  const Tensor samples = run.sample(options, static_cast<uint64_t>(line.get<int64_t>("seed")));
 
   if (text) {
     const data::Alphabet alphabet = data::Alphabet::of(spec);
@@ -77,7 +99,10 @@ int sample_command(int argc, char** argv) {
     nlohmann::json rows = nlohmann::json::array();
     for (int64_t k = 0; k < samples.dim(0); ++k) {
       nlohmann::json row = nlohmann::json::array();
-      for (int64_t i = 0; i < samples.dim(1); ++i) row.push_back(samples.item(k * samples.dim(1) + i));
+      for (int64_t i = 0; i < samples.dim(1); ++i) {
+        const double value = samples.item(k * samples.dim(1) + i);
+        row.push_back(samples.dtype() == DType::i32 ? nlohmann::json(static_cast<int64_t>(value)) : nlohmann::json(value));
+      }
       rows.push_back(std::move(row));
     }
     std::cout << nlohmann::json{{"samples", rows}}.dump() << '\n';

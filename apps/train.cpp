@@ -35,15 +35,20 @@ int train_command(int argc, char** argv) {
   const std::string resume = line.get<std::string>("resume");
   check(resume == "auto" || resume == "never", "train", "--resume ", resume, ": choose auto or never");
 
+  check(line.has("config") || line.has("family") || line.has("set"), "train",
+        "nothing says what to train; give --config FILE, --family NAME or --set KEY=VALUE (kindred train --help)");
+
   Run run(line.settings());
   const bool quiet = line.json();
   if (!quiet) print_plan(run);
-  if (line.has("dry-run")) return 0;
-
+  if (line.has("dry-run")) {
+    if (quiet)
+      std::cout << nlohmann::json{{"family", run.family().str()}, {"parameters", run.parameter_count()},
+                                  {"data", run.spec().name}, {"config", run.resolved()}}.dump(2) << '\n';
+    return 0;
+  }
+  refuse_foreign_folder(line, run, resume == "auto");
   const harness::RunDir folder = open_run_folder(line, run);
-  if (resume == "never" && !harness::list_snapshots(folder.snapshots()).empty())
-    fail(Fault::usage, "train", folder.path(),
-         " already holds a run; go on with --resume auto, or give another folder with --out");
   const nlohmann::json manifest = write_manifest(folder, run, argc, argv);
   harness::TrainControl control;
   control.dir = folder.path();

@@ -1,5 +1,7 @@
 #include "harness/compare.h"
 
+#include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
@@ -69,6 +71,20 @@ struct Shared {
   }
 };
 
+/// Errors of an experiment that would otherwise show after minutes of training, or not at all.
+void check_options(const CompareOptions& options, const EvalOptions& eval, const data::DataSpec& spec) {
+  const bool text = spec.modality == data::Modality::text;
+  for (const std::string& b : split_list(options.baselines)) {
+    const bool known = text ? b == "ngram" : b == "uniform" || b == "histogram" || b == "context2";
+    check(known, "compare", "compare.baselines: \"", b, "\" is none for ", spec.name, "; choose from ",
+          text ? "ngram" : "uniform, histogram, context2");
+  }
+  check(options.samples >= 0, "compare", "compare.samples = ", options.samples, " is negative; 0 draws none");
+  check(options.ngram_order >= 1, "compare", "compare.ngram_order = ", options.ngram_order, "; at least 1");
+  check(eval.batch > 0, "compare", "eval.batch must be positive, is ", eval.batch);
+  check(eval.limit >= 0, "compare", "eval.limit = ", eval.limit, " is negative; 0 scores all");
+}
+
 json image_baseline(const std::string& baseline, const Shared& shared) {
   const double start = now();
   const auto model = count_model(baseline, *shared.data);
@@ -102,7 +118,7 @@ std::vector<json> ngram_baselines(const Shared& shared) {
     // Models predict every symbol but the first one of the stream.
     std::span<const double> nats(order.nats);
     if (shared.eval.limit > 0) {
-      const auto limit = static_cast<std::size_t>(shared.eval.limit * shared.spec().length);
+      const auto limit = static_cast<std::size_t>(shared.eval.limit);
       nats = nats.first(std::min(nats.size(), limit + 1));
     }
     put_likelihood(row, blocked_likelihood(nats.subspan(1)));
@@ -131,17 +147,22 @@ void draw_samples(json& row, Run& run, const std::string& who, const Shared& sha
 
 json family_row(const std::string& who, const Settings& settings, const Shared& shared, bool& interrupted) {
   Run run(settings, shared.data);
-  const std::string path = shared.control.out + "/runs/" + who;
-  if (fs::exists(path + "/config.resolved.ini") && read_file(path + "/config.resolved.ini") != run.resolved()) {
-    shared.say("  " + who + ": the settings have changed since the last start, training from the beginning");
-    fs::remove_all(path + "/snapshots");
-  }
-  const RunDir folder = RunDir::at(path, run.resolved());
+  const std::string path = shared.control.out + "/runs/" + who, config = path + "/config.resolved.ini";
+  const std::string before = fs::exists(config) ? read_file(config) : run.resolved();
+  const RunDir folder = RunDir::at(path, run.resolved());  // locked from here on
   const std::string result_path = folder.file("result.json");
   const std::string config_hash = sha256_hex(run.resolved());
+  if (shared.control.fresh || before != run.resolved()) {
+    if (!shared.control.fresh)
+      shared.say("  " + who + ": the settings have changed since the last start, training from the beginning");
+    fs::remove_all(folder.snapshots());
+    fs::remove(result_path);
+  }
   if (fs::exists(result_path)) {
     json row = json::parse(read_file(result_path), nullptr, /*allow_exceptions=*/false);
-    if (!row.is_discarded() && row.value("config_sha256", "") == config_hash) {
+    if (!row.is_discarded() && row.value("config_sha256", "") == config_hash &&
+        row.value("sample_count", int64_t{0}) == shared.options.samples &&
+        (!row.contains("samples") || fs::exists(shared.control.out + "/" + row["samples"].get<std::string>()))) {
       shared.say("  " + who + ": finished before, result reused (--fresh trains again)");
       return row;
     }
@@ -198,6 +219,7 @@ json family_row(const std::string& who, const Settings& settings, const Shared& 
     bar.finish();
   }
   row["eval_seconds"] = now() - start;
+  row["sample_count"] = shared.options.samples;
   if (shared.options.samples > 0) draw_samples(row, run, who, shared);
   atomic_write(result_path, row.dump() + "\n");
   return row;
@@ -205,13 +227,29 @@ json family_row(const std::string& who, const Settings& settings, const Shared& 
 
 }  // namespace
 
+std::vector<std::string> compared_families(const Settings& settings) {
+  const auto names = split_list(settings.get("compare.families", CompareOptions().families));
+  check(!names.empty(), "compare", "compare.families is empty");
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const std::string& who = names[i];
+    check(std::find(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(i), who) == names.begin() + static_cast<std::ptrdiff_t>(i),
+          "compare", "compare.families names ", who, " twice");
+    const bool plain = std::all_of(who.begin(), who.end(), [](unsigned char c) {
+      return std::isalnum(c) || c == '-' || c == '_';
+    });
+    check(plain, "compare", "compare.families: \"", who, "\" cannot name a section and a folder; choose letters, digits, - or _, and "
+          "write run.family = ", who, " into its section");
+  }
+  return names;
+}
+
 json compare(const Settings& given, const CompareControl& control, bool& interrupted) {
   interrupted = false;
-  Settings common = given;
   Shared shared{.data = nullptr, .split = data::Split::test, .eval = {}, .options = {}, .control = control};
-  common.read("compare", shared.options);
-  const std::vector<std::string> families = split_list(shared.options.families);
-  check(!families.empty(), "compare", "compare.families is empty");
+  Settings own = given.section("compare");
+  own.read("", shared.options);
+  own.finish();
+  const std::vector<std::string> families = compared_families(given);
 
   // Every family's settings: the common ones, then its own section. All are built once before any is
   // trained, so that a mistake in the last does not cost the time of the first.
@@ -219,6 +257,9 @@ json compare(const Settings& given, const CompareControl& control, bool& interru
   for (const std::string& who : families) {
     Settings settings = given.without({"compare"});
     for (const std::string& other : families) settings = settings.without({other});
+    for (const char* shared_section : {"data", "eval"})
+      check(given.section(who).section(shared_section).text().empty(), "compare", "[", who, "] sets ", shared_section,
+            ".*; the data and their scoring are the same for all families, set them in [", shared_section, "]");
     settings.merge(given.section(who));
     if (!settings.has("run.family")) settings.set("run.family", who, "compare.families");
     runs.emplace_back(who, std::move(settings));
@@ -231,11 +272,10 @@ json compare(const Settings& given, const CompareControl& control, bool& interru
       shared.split = probe.eval_split();
       shared.eval = probe.eval_options();
     }
-    check(probe.eval_split() == shared.split, "compare", who, " is scored on another split than ", families[0]);
     resolved_all += probe.resolved();
   }
+  check_options(shared.options, shared.eval, shared.spec());
 
-  if (control.fresh) fs::remove_all(control.out + "/runs");
   fs::create_directories(control.out + "/samples");
   fs::create_directories(control.out + "/runs");
   const data::DataSpec& spec = shared.spec();

@@ -41,6 +41,10 @@ struct CompareControl {
   std::vector<std::string> argv; ///< for the manifest
 };
 
+/// The names of compare.families. Usage error for none, for one twice, and for a name that cannot
+/// name a folder.
+std::vector<std::string> compared_families(const Settings& settings);
+
 /// Trains, scores and samples every family, reusing what is finished in control.out, and writes
 /// runs/<name>/, samples/*.png, results.json. All settings are checked before the first training.
 /// Returns the results. A signal stops it with Fault code 75 through `interrupted`.

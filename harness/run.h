@@ -27,7 +27,7 @@ struct Progress {
   int64_t symbols = 0;    ///< symbols of them
   double seconds = 0;     ///< training time, evaluation and snapshots not counted
   double flops = 0;       ///< executed operations of training
-  double loss = 0;        ///< of the last step
+  double loss = 0;        ///< of the last step; NaN if the run was restored and made none since
   double smoothed = 0;    ///< running average of the loss
 };
 
@@ -70,7 +70,8 @@ class Run {
   Tensor sample(const SampleOptions& options, uint64_t seed);
 
   Snapshot capture();
-  /// Puts a captured state back; throws Fault::snapshot if names, shapes or data do not match.
+  /// Puts a captured state back; throws Fault::snapshot, changing nothing, if family, data, optimizer,
+  /// names or shapes do not match.
   void restore(const Snapshot& snapshot);
 
  private:

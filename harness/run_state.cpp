@@ -1,4 +1,6 @@
 // The state of a run to and from a snapshot.
+#include <algorithm>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -17,23 +19,38 @@ std::vector<PathTensor> unpack(const optim::Slab& slab, const Tensor& buffer) {
   return out;
 }
 
-void pack(const optim::Slab& slab, Tensor& buffer, const std::vector<PathTensor>& tensors, const std::string& what) {
-  std::map<std::string, const Tensor*> by_path;
-  for (const PathTensor& t : tensors) by_path[t.path] = &t.value;
-  for (std::size_t i = 0; i < slab.segments().size(); ++i) {
-    const auto& segment = slab.segments()[i];
-    const auto found = by_path.find(segment.name);
-    if (found == by_path.end())
-      fail(Fault::snapshot, "restore", what, " has no ", segment.name, "; it belongs to another model");
-    Tensor place = slab.view(buffer, i);
-    if (found->second->shape() != place.shape() || found->second->dtype() != place.dtype())
-      fail(Fault::snapshot, "restore", what, ' ', segment.name, " has shape ", found->second->shape(),
-           ", the model has ", place.shape());
-    place.copy_from(*found->second);
+/// Values read from a snapshot and where they belong. Everything is matched before anything is
+/// copied, so a snapshot that does not fit leaves the run as it was.
+class Staging {
+ public:
+  void add(const std::string& what, const Tensor& place, const Tensor* value) {
+    if (value == nullptr)
+      fail(Fault::snapshot, "restore", "the snapshot has no ", what, "; it belongs to another model");
+    if (value->shape() != place.shape() || value->dtype() != place.dtype())
+      fail(Fault::snapshot, "restore", what, " has shape ", value->shape(), " (", kindred::name(value->dtype()),
+           ") in the snapshot, the model has ", place.shape(), " (", kindred::name(place.dtype()), ')');
+    pairs_.emplace_back(place, *value);
   }
-  if (tensors.size() != slab.segments().size())
-    fail(Fault::snapshot, "restore", what, " has ", tensors.size(), " tensors, the model ", slab.segments().size());
-}
+  /// All segments of a buffer with the slab's layout; `what` is a prefix for messages.
+  void add(const std::string& what, const optim::Slab& slab, const Tensor& buffer,
+           const std::vector<PathTensor>& tensors) {
+    std::map<std::string, const Tensor*> saved;
+    for (const PathTensor& t : tensors) saved[t.path] = &t.value;
+    for (std::size_t i = 0; i < slab.segments().size(); ++i) {
+      const auto found = saved.extract(slab.segments()[i].name);
+      add(what + slab.segments()[i].name, slab.view(buffer, i), found ? found.mapped() : nullptr);
+    }
+    if (!saved.empty())
+      fail(Fault::snapshot, "restore", "the model has no ", what, saved.begin()->first,
+           ", the snapshot has; it belongs to another model");
+  }
+  void copy() {
+    for (auto& [place, value] : pairs_) place.copy_from(value);
+  }
+
+ private:
+  std::vector<std::pair<Tensor, Tensor>> pairs_;
+};
 
 }  // namespace
 
@@ -96,39 +113,35 @@ void Run::restore(const Snapshot& s) {
   if (s.averages.empty() != (ema_ == nullptr))
     fail(Fault::snapshot, "restore", "train.ema differs from the snapshot's");
 
+  Staging staging;
   std::vector<PathTensor> parameters;
   for (const SnapshotTensor& t : s.parameters) parameters.push_back({t.path, t.value});
-  pack(*slab_, slab_->values(), parameters, "the snapshot");
+  staging.add("parameter ", *slab_, slab_->values(), parameters);
   for (const nn::NamedParameter& p : objective_->parameters()) {
     if (p.parameter->role != nn::Role::buffer) continue;
-    bool found = false;
-    for (const SnapshotTensor& t : s.buffers) {
-      if (t.path != p.path) continue;
-      p.parameter->value.copy_from(t.value);
-      found = true;
-    }
-    if (!found) fail(Fault::snapshot, "restore", "the snapshot has no buffer ", p.path);
+    const auto saved = std::find_if(s.buffers.begin(), s.buffers.end(),
+                                    [&](const SnapshotTensor& t) { return t.path == p.path; });
+    staging.add("buffer " + p.path, p.parameter->value, saved == s.buffers.end() ? nullptr : &saved->value);
   }
-  for (auto& slot : optimizer_->slots()) {
-    bool found = false;
-    for (const auto& saved : s.optimizer.slots) {
-      if (saved.name != slot.name) continue;
-      pack(*slab_, slot.values, saved.tensors, "optimizer slot " + slot.name);
-      found = true;
-    }
-    if (!found) fail(Fault::snapshot, "restore", "the snapshot has no optimizer slot ", slot.name);
+  for (const auto& slot : optimizer_->slots()) {
+    const auto saved = std::find_if(s.optimizer.slots.begin(), s.optimizer.slots.end(),
+                                    [&](const OptimizerState::Slot& o) { return o.name == slot.name; });
+    if (saved == s.optimizer.slots.end())
+      fail(Fault::snapshot, "restore", "the snapshot has no optimizer slot ", slot.name);
+    staging.add("optimizer slot " + slot.name + ' ', *slab_, slot.values, saved->tensors);
   }
+  if (ema_) staging.add("average ", *slab_, ema_->average(), s.averages[0].tensors);
+  staging.copy();
+
   optimizer_->set_steps(static_cast<int64_t>(s.optimizer.step));
-  if (ema_) {
-    pack(*slab_, ema_->average(), s.averages[0].tensors, "the average");
-    ema_->set_updates(static_cast<int64_t>(s.averages[0].updates));
-  }
+  if (ema_) ema_->set_updates(static_cast<int64_t>(s.averages[0].updates));
   progress_.step = static_cast<int64_t>(s.loop.step);
   progress_.examples = static_cast<int64_t>(s.data.global_sample);
   progress_.symbols = static_cast<int64_t>(s.loop.tokens);
   progress_.seconds = s.loop.wall_s;
   progress_.flops = s.loop.flops;
   progress_.smoothed = s.loop.best_value;
+  progress_.loss = std::numeric_limits<double>::quiet_NaN();
 }
 
 }  // namespace kindred::harness

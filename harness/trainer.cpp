@@ -106,8 +106,14 @@ TrainReport train(Run& run, const TrainControl& control) {
       timed ? ProgressBar::for_seconds(control.label, options.seconds, control.progress, run.progress().seconds)
             : ProgressBar(control.label, options.steps, control.progress, run.progress().step);
   int64_t next_eval = 1;
-  while (next_eval <= options.eval_points && eval_fraction(next_eval, options.eval_points) <= run.budget_used())
-    ++next_eval;
+  // Passes every point that is reached: several early ones may lie within one step.
+  auto reach_points = [&] {
+    const int64_t before = next_eval;
+    while (next_eval <= options.eval_points && eval_fraction(next_eval, options.eval_points) <= run.budget_used())
+      ++next_eval;
+    return next_eval > before;
+  };
+  reach_points();
   double last_save = now();
   int64_t saved_step = report.resumed_step;
 
@@ -125,10 +131,7 @@ TrainReport train(Run& run, const TrainControl& control) {
     char text[64];
     std::snprintf(text, sizeof text, "loss %.4f", p.smoothed);
     bar.update(p.step, text);
-    if (next_eval <= options.eval_points && run.budget_used() >= eval_fraction(next_eval, options.eval_points)) {
-      evaluate();
-      ++next_eval;
-    }
+    if (reach_points()) evaluate();
     const bool due = (options.snapshot_every > 0 && p.step % options.snapshot_every == 0) ||
                      (options.snapshot_seconds > 0 && now() - last_save > options.snapshot_seconds);
     if (g_signal != 0) {

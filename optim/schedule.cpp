@@ -19,7 +19,7 @@ Schedule Schedule::make(const ScheduleOptions& o, double total) {
   check(o.lr >= 0 && o.min_lr >= 0 && o.warmup >= 0, "schedule",
         "negative lr, min_lr or warmup: ", o.lr, ", ", o.min_lr, ", ", o.warmup);
   check(s.anneal == Anneal::constant || total > 0, "schedule", "annealing needs a number of ",
-        o.clock, " to end at");
+        o.clock, " to end at; give that budget, or another schedule.clock, or anneal = constant");
   s.lr = o.lr;
   s.min_lr = std::min(o.min_lr, o.lr);
   s.warmup = static_cast<double>(o.warmup);

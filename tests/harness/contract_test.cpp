@@ -186,7 +186,9 @@ TEST_CASE("contract: after two steps a training step takes no memory from the sy
 TEST_CASE("contract: one thread and two give the same parameters") {
   for_each_case([](const Case& c) {
     const auto digest = [&](const std::string& workers) {
-      Run run = make_run(c, {{"run.threads", workers}, {"train.batch", "32"}});
+      // Wide enough that kernels cut their work into several chunks.
+      Run run = make_run(
+          c, {{"run.threads", workers}, {"train.batch", "48"}, {"model.width", "64"}});
       for (int i = 0; i < 3; ++i) run.step();
       return parameter_digest(run.capture());
     };

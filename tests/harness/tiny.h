@@ -78,7 +78,7 @@ inline std::shared_ptr<const data::Dataset> tiny_images() {
   return data::make_element_dataset(std::move(spec), std::move(splits));
 }
 
-/// A generator of the data room: "gauss8" (levels = 0: real values) or "markov".
+/// A generator of the data room: "moons" (levels = 0: real values) or "markov".
 inline std::shared_ptr<const data::Dataset> tiny_generated(const std::string& name, int64_t levels) {
   data::DataOptions options;
   options.name = name;
@@ -94,8 +94,8 @@ struct TinyData {
 };
 inline const std::vector<TinyData>& tiny_data() {
   static const std::vector<TinyData> all = {{"text", tiny_generated("markov", 0)},
-                                            {"quantised points", tiny_generated("gauss8", 16)},
-                                            {"real points", tiny_generated("gauss8", 0)},
+                                            {"quantised points", tiny_generated("moons", 16)},
+                                            {"real points", tiny_generated("moons", 0)},
                                             {"images", tiny_images()}};
   return all;
 }

@@ -1,0 +1,224 @@
+// One run from settings to a trained state: what it refuses, how it stops, what it counts.
+#include "harness/run.h"
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <cmath>
+
+#include "autodiff/op.h"
+#include "harness/snapshot.h"
+#include "tests/harness/tiny.h"
+
+using namespace kindred;
+using namespace kindred::harness;
+using namespace kindred::testing;
+
+namespace {
+
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+Run points_run(const Pairs& more = {}) {
+  return Run(tiny_settings("gaussian", "mlp", more), tiny_data("real points"));
+}
+Run text_run(const Pairs& more = {}) {
+  return Run(tiny_settings("ar", "attention", more), tiny_data("text"));
+}
+
+/// The error of f, which must be of this kind.
+template <class F>
+std::string error_of(Fault fault, F&& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    INFO(error.what());
+    CHECK(error.fault() == fault);
+    return error.what();
+  }
+  FAIL("no error");
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("run: an unknown key is refused and the nearest known one named") {
+  CHECK_THAT(error_of(Fault::usage, [] { text_run({{"model.layrs", "1"}}); }),
+             Catch::Contains("model.layrs") && Catch::Contains("did you mean model.layers?"));
+  CHECK_THAT(error_of(Fault::usage, [] { text_run({{"train.step", "1"}}); }),
+             Catch::Contains("did you mean train.steps?"));
+  // Known to another family only.
+  CHECK_THAT(error_of(Fault::usage, [] { text_run({{"model.mult", "1,2"}}); }),
+             Catch::Contains("model.mult"));
+}
+
+TEST_CASE("run: impossible settings are usage errors that name the key") {
+  for (const auto& [key, value] : Pairs{{"train.batch", "0"},
+                                        {"train.steps", "0"},
+                                        {"train.steps", "many"},
+                                        {"run.precision", "f16"},
+                                        {"train.decay", "some"},
+                                        {"optimizer.name", "adm"},
+                                        {"schedule.anneal", "step"}}) {
+    CAPTURE(key, value);
+    const std::string field = key.substr(key.find('.') + 1);
+    CHECK_THAT(error_of(Fault::usage, [&, k = key, v = value] { text_run({{k, v}}); }),
+               Catch::Contains(key == "optimizer.name" ? "adam" : field));
+  }
+  CHECK_THAT(error_of(Fault::usage,
+                      [] { text_run({{"eval.split", "testing"}}).eval_split(); }),
+             Catch::Contains("eval.split"));
+}
+
+TEST_CASE("run: the resolved configuration gives the same run again") {
+  Run first = points_run({{"train.ema", "0.9"}, {"optimizer.name", "lion"}});
+  Run second(Settings::from_text(first.resolved(), "resolved"), tiny_data("real points"));
+  CHECK(second.resolved() == first.resolved());
+  for (int i = 0; i < 2; ++i) {
+    first.step();
+    second.step();
+  }
+  CHECK(training_digest(first.capture()) == training_digest(second.capture()));
+}
+
+TEST_CASE("run: another seed is another run") {
+  Run a = text_run({{"run.seed", "1"}}), b = text_run({{"run.seed", "2"}});
+  CHECK(parameter_digest(a.capture()) != parameter_digest(b.capture()));
+}
+
+TEST_CASE("run: numbers that are not finite stop it, naming the op or the parameter") {
+  struct Case {
+    const char *objective, *backbone, *data;
+  };
+  for (const Case& c : {Case{"ar", "attention", "text"}, Case{"ar", "s4d", "text"},
+                        Case{"gaussian", "mlp", "real points"},
+                        Case{"gaussian", "unet", "images"}}) {
+    CAPTURE(c.backbone);
+    Run run(tiny_settings(c.objective, c.backbone,
+                          {{"optimizer.name", "sgd"}, {"schedule.lr", "1e30"}, {"train.clip", "0"}}),
+            tiny_data(c.data));
+    const std::string message = error_of(Fault::numeric, [&] {
+      for (int i = 0; i < 20; ++i) run.step();
+    });
+    CHECK_THAT(message, Catch::Contains("at step " + std::to_string(run.progress().step)));
+    bool named = false;
+    for (const Op* op : registered_ops()) named = named || contains(message, op->name);
+    for (const auto& segment : run.slab().segments()) named = named || contains(message, segment.name);
+    INFO(message);
+    CHECK(named);
+    CHECK(run.progress().step >= 1);
+  }
+}
+
+TEST_CASE("run: a value that is not finite in the parameters is named by its path") {
+  Run run = text_run();
+  run.step();
+  const std::size_t last = run.slab().segments().size() - 1;
+  run.slab().view(run.slab().values(), last).copy_from(
+      Tensor::full(run.slab().segments()[last].shape, std::nan("")));
+  CHECK_THAT(error_of(Fault::numeric, [&] { run.step(); }),
+             Catch::Contains("parameter " + run.slab().segments()[last].name));
+}
+
+TEST_CASE("run: a time budget ends training and counts training only") {
+  const auto start = std::chrono::steady_clock::now();
+  Run run = points_run({{"train.steps", "0"}, {"train.seconds", "0.1"}, {"schedule.clock", "seconds"}});
+  CHECK(run.budget_used() == 0);
+  double used = 0;
+  LikelihoodOptions options;
+  options.limit = 2;
+  while (!run.finished()) {
+    run.step();
+    CHECK(run.budget_used() >= used);
+    used = run.budget_used();
+    if (run.progress().step % 50 == 1) run.evaluate(options, run.eval_split());
+  }
+  const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - start;
+  CHECK(run.budget_used() == 1);
+  CHECK(run.progress().seconds >= 0.1);
+  CHECK(run.progress().seconds < wall.count());
+  CHECK(run.progress().step > 1);
+}
+
+TEST_CASE("run: annealing by steps needs steps, and the message says what else there is") {
+  CHECK_THAT(error_of(Fault::usage,
+                      [] { points_run({{"train.steps", "0"}, {"train.seconds", "0.1"}}); }),
+             Catch::Contains("steps to end at") && Catch::Contains("schedule.clock"));
+}
+
+TEST_CASE("run: steps or seconds, whichever is used up first") {
+  Run run = points_run({{"train.steps", "3"}, {"train.seconds", "1000"}});
+  for (int i = 0; i < 3; ++i) {
+    CHECK(!run.finished());
+    run.step();
+  }
+  CHECK(run.finished());
+  CHECK(run.progress().examples == 24);
+  CHECK(run.progress().symbols == 48);
+}
+
+TEST_CASE("run: evaluation uses the average and gives the parameters back") {
+  Run run = points_run({{"train.ema", "0.99"}});
+  for (int i = 0; i < 5; ++i) run.step();
+  const std::string before = training_digest(run.capture());
+  LikelihoodOptions options;
+  options.limit = 4;
+  const double averaged = run.evaluate(options, data::Split::test).bits_per_symbol();
+  CHECK(training_digest(run.capture()) == before);
+  CHECK(run.evaluate(options, data::Split::test).bits_per_symbol() == averaged);
+  // The same parameters without an average score otherwise.
+  Run plain = points_run();
+  for (int i = 0; i < 5; ++i) plain.step();
+  CHECK(parameter_digest(plain.capture()) == parameter_digest(run.capture()));
+  CHECK(plain.evaluate(options, data::Split::test).bits_per_symbol() != averaged);
+}
+
+TEST_CASE("run: a snapshot of another run is refused and changes nothing") {
+  Run run = points_run({{"train.ema", "0.9"}});
+  run.step();
+  const std::string before = training_digest(run.capture());
+  const auto refused = [&](const char* reason, Run other) {
+    CAPTURE(reason);
+    other.step();
+    other.step();
+    const Snapshot snapshot = other.capture();
+    CHECK_THAT(error_of(Fault::snapshot, [&] { run.restore(snapshot); }), Catch::Contains(reason));
+    CHECK(training_digest(run.capture()) == before);
+    CHECK(run.progress().step == 1);
+  };
+  const Pairs average = {{"train.ema", "0.9"}};
+  const auto with = [&](const std::string& key, const std::string& value) {
+    Pairs set = average;
+    set.emplace_back(key, value);
+    return set;
+  };
+  refused("ar/attention", text_run(average));
+  refused("gaussian/attention",
+          Run(tiny_settings("gaussian", "attention", average), tiny_data("real points")));
+  refused("levels=16", Run(tiny_settings("gaussian", "mlp", average), tiny_data("quantised points")));
+  refused("sgd", points_run(with("optimizer.name", "sgd")));
+  refused("train.ema", points_run());
+  refused("shape", points_run(with("model.width", "24")));
+  refused("backbone", points_run(with("model.depth", "1")));
+  refused("backbone", points_run(with("model.depth", "3")));
+}
+
+TEST_CASE("run: a snapshot that lacks a part is refused and changes nothing") {
+  Run run = points_run({{"train.ema", "0.9"}}), other = points_run({{"train.ema", "0.9"}});
+  for (int i = 0; i < 2; ++i) other.step();
+  const std::string before = training_digest(run.capture());
+  const auto refused = [&](const char* reason, const auto& spoil) {
+    CAPTURE(reason);
+    Snapshot snapshot = other.capture();
+    spoil(snapshot);
+    CHECK_THAT(error_of(Fault::snapshot, [&] { run.restore(snapshot); }), Catch::Contains(reason));
+    CHECK(training_digest(run.capture()) == before);
+  };
+  refused("buffer", [](Snapshot& s) { s.buffers.pop_back(); });
+  refused("optimizer slot v", [](Snapshot& s) { s.optimizer.slots.pop_back(); });
+  refused("average", [](Snapshot& s) { s.averages[0].tensors.pop_back(); });
+  refused("parameter", [](Snapshot& s) { s.parameters.pop_back(); });
+  refused("other-source", [](Snapshot& s) { s.data.source_sha256 = "other-source"; });
+}
