@@ -66,6 +66,10 @@ struct Shared {
 
   const data::DataSpec& spec() const { return data->spec(); }
   bool text() const { return spec().modality == data::Modality::text; }
+  /// Points of one or of more than two coordinates have no picture.
+  bool pictures() const {
+    return options.samples > 0 && !text() && (spec().modality == data::Modality::image || spec().length == 2);
+  }
   void say(const std::string& line) const {
     if (!control.quiet) std::cout << line << std::endl;
   }
@@ -92,7 +96,7 @@ json image_baseline(const std::string& baseline, const Shared& shared) {
               {"parameters", model->parameters()}, {"seconds", now() - start}, {"train_flops", 0},
               {"examples", baseline == "uniform" ? 0 : shared.data->size(data::Split::train)}};
   put_likelihood(row, score(*model, *shared.data, shared.split, shared.eval.limit));
-  if (shared.options.samples > 0) {
+  if (shared.pictures()) {
     const double before = now();
     const Tensor drawn = sample(*model, shared.spec(), Rng(0).split(baseline), shared.options.samples);
     row["sample_seconds"] = (now() - before) / static_cast<double>(shared.options.samples);
@@ -114,7 +118,7 @@ std::vector<json> ngram_baselines(const Shared& shared) {
   for (const NgramLosses& order : orders) {
     json row = {{"name", std::to_string(order.order) + "-gram"}, {"type", "baseline"},
                 {"family", "Witten-Bell counts"}, {"seconds", (now() - start) / static_cast<double>(orders.size())},
-                {"train_flops", 0}, {"examples", shared.data->size(data::Split::train)}};
+                {"train_flops", 0}, {"examples", shared.data->size(data::Split::train) / shared.spec().length}};
     // Models predict every symbol but the first one of the stream.
     std::span<const double> nats(order.nats);
     if (shared.eval.limit > 0) {
@@ -138,7 +142,7 @@ void draw_samples(json& row, Run& run, const std::string& who, const Shared& sha
   if (shared.text()) {
     const data::Alphabet alphabet = data::Alphabet::of(shared.spec());
     row["text_sample"] = alphabet.decode(drawn.span<int32_t>().first(static_cast<std::size_t>(drawn.dim(1))));
-  } else {
+  } else if (shared.pictures()) {
     const std::string file = "samples/" + who + ".png";
     write_sample_picture(shared.control.out + "/" + file, drawn, shared.spec());
     row["samples"] = file;
@@ -279,7 +283,8 @@ json compare(const Settings& given, const CompareControl& control, bool& interru
   fs::create_directories(control.out + "/samples");
   fs::create_directories(control.out + "/runs");
   const data::DataSpec& spec = shared.spec();
-  const int64_t held_out = shared.data->size(shared.split);
+  // The first symbol of a text is context only.
+  const int64_t held_out = shared.data->size(shared.split) - (shared.text() ? 1 : 0);
   const int64_t scored = shared.eval.limit > 0 ? std::min(shared.eval.limit, held_out) : held_out;
   shared.say(shared.options.title + "\n  data: " + spec.name + ", " + std::to_string(spec.train_size) + " training, " +
              std::to_string(scored) + " held-out " + (shared.text() ? "symbols" : "elements") + " scored");
@@ -303,13 +308,10 @@ json compare(const Settings& given, const CompareControl& control, bool& interru
     rows.push_back({{"name", "true entropy"}, {"type", "entropy"}, {"family", "the source itself"}, {"kind", "exact"},
                     {"bits", *spec.entropy_bits}, {"std_error", 0}, {"note", "no model can be below it in expectation"}});
   }
-  if (!shared.text()) {
-    const Tensor real = shared.data->elements(shared.split, 0, std::min(held_out, std::max<int64_t>(1, shared.options.samples)))
-                            .symbols;
-    if (real.defined() && shared.options.samples > 0) {
-      write_sample_picture(control.out + "/samples/real.png", real, spec);
-      results["real"] = "samples/real.png";
-    }
+  if (shared.pictures()) {
+    const data::Batch real = shared.data->elements(shared.split, 0, std::min(held_out, shared.options.samples));
+    write_sample_picture(control.out + "/samples/real.png", real.symbols.defined() ? real.symbols : real.values, spec);
+    results["real"] = "samples/real.png";
   }
   for (const std::string& baseline : split_list(shared.options.baselines)) {
     if (baseline == "ngram") {

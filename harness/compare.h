@@ -55,7 +55,7 @@ nlohmann::json compare(const Settings& settings, const CompareControl& control, 
 /// not settle the matter against a bound or an estimate from above.
 nlohmann::json paired_verdict(const nlohmann::json& a, const nlohmann::json& b);
 
-/// The table of results as text, at most `columns` wide where possible.
+/// The table of results as text, worst first, then a line for each pair of families.
 std::string results_table(const nlohmann::json& results);
 
 }  // namespace kindred::harness

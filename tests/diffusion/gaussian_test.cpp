@@ -164,6 +164,7 @@ TEST_CASE("denoising loss: the exact network reaches the analytic floor, F = 0 t
 
 TEST_CASE("objective: likelihood of dequantised symbols is the closed form", "[gaussian]") {
   GaussianConfig config;
+  config.fourier = 0;  // the oracle reads the bare input
   config.sigma_data = 0.6;
   config.rtol = 1e-6;
   const double mean = -0.1, c = 0.55;
@@ -212,6 +213,7 @@ TEST_CASE("objective: real vectors are scored in their own units", "[gaussian]")
   const double sd = 3;
   const auto dataset = points_dataset(300, sd);
   GaussianConfig config;
+  config.fourier = 0;  // the oracle reads the bare input
   config.sigma_data = sd;  // model units: standard deviation 0.5
   config.rtol = 1e-6;
   GaussianObjective objective(point_spec(), harness::AnyBackbone(OracleBackbone{0, 0.5, 0.5}),
@@ -241,6 +243,7 @@ TEST_CASE(
     "objective: samples are symbols, each sampler works, sample k does not depend on the count",
     "[gaussian]") {
   GaussianConfig config;
+  config.fourier = 0;  // the oracle reads the bare input
   config.sigma_data = 0.5;
   for (const std::string path : {"edm", "ve", "vp"}) {
     config.path = path;
@@ -275,8 +278,10 @@ TEST_CASE(
     "objective: training loss has a gradient, measures sigma_data once, is a function of its rng",
     "[gaussian]") {
   const auto dataset = symbols_dataset(200);
+  GaussianConfig config;
+  config.fourier = 0;  // the oracle reads the bare input
   GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{0, 0.577, 0.577}),
-                              GaussianConfig{});
+                              config);
   CHECK(objective.expected_initial_loss() == 1);
   CHECK_THROWS_WITH(objective.sample(Rng(1), {}), Catch::Contains("sigma_data"));
   const data::Batch batch = dataset->elements(data::Split::train, 0, 200);
@@ -300,6 +305,51 @@ TEST_CASE(
   CHECK(objective.expected_initial_loss() == Approx(1).epsilon(1e-9));
 }
 
+namespace {
+/// Keeps the last input it saw, and returns zeros.
+struct RecordingBackbone {
+  Tensor* seen;
+  nn::Parameter unused{Tensor::ones({1}), nn::Role::matrix};
+  Tensor forward(const Tensor& x, const harness::Context&) const {
+    *seen = x.detach();
+    return scale(slice(x, -1, 0, 2), 0);
+  }
+  std::unique_ptr<harness::Stepper> stepper(int64_t) const { return nullptr; }
+  template <class Self, class V>
+  static void describe(Self& self, V& visit) {
+    visit("unused", self.unused);
+  }
+};
+}  // namespace
+
+TEST_CASE("objective: Fourier features are waves over the cells of a level, faded by the noise", "[gaussian]") {
+  Tensor seen;
+  GaussianConfig config;
+  config.sigma_data = 0.5;
+  config.fourier = 2;
+  const GaussianObjective objective(image_spec(16), harness::AnyBackbone(RecordingBackbone{&seen}), config);
+  CHECK(GaussianObjective::input_channels(image_spec(16), config) == 10);
+  CHECK(GaussianObjective::input_channels(point_spec(), config) == 1);  // real values have no cells
+
+  const double sigma = 0.02, width = 2.0 / 16;
+  const Tensor y = Rng(4).split("y").uniform(Shape{3, 12}, DType::f64);
+  objective.denoiser()(y, Tensor::full({3}, sigma, DType::f64));
+  REQUIRE(seen.shape() == Shape({3, 6, 10}));
+  const double two_pi = 6.283185307179586;
+  for (int64_t i = 0; i < 18; ++i) {  // pixel i holds channels 2i, 2i + 1 of y
+    for (int64_t c = 0; c < 2; ++c) {
+      const double value = y.item(2 * i + c);
+      for (int k = 0; k < 2; ++k) {  // period: one cell, two cells
+        const double angle = two_pi * value / (width * (1 << k));
+        // E cos(2 pi f (x + sigma z)) = cos(2 pi f x) exp(-(2 pi f sigma)^2 / 2)
+        const double f = two_pi * sigma / (width * (1 << k)), fade = std::exp(-f * f / 2);
+        CHECK(seen.item(10 * i + 2 + 4 * k + c) == Approx(fade * std::sin(angle)).margin(3e-5));
+        CHECK(seen.item(10 * i + 4 + 4 * k + c) == Approx(fade * std::cos(angle)).margin(3e-5));
+      }
+    }
+  }
+}
+
 TEST_CASE("objective: what it cannot do is a usage error", "[gaussian]") {
   const auto make = [](const data::DataSpec& spec, const GaussianConfig& config) {
     GaussianObjective(spec, harness::AnyBackbone(OracleBackbone{}), config);
@@ -308,6 +358,7 @@ TEST_CASE("objective: what it cannot do is a usage error", "[gaussian]") {
   text.modality = data::Modality::text;
   CHECK_THROWS_WITH(make(text, {}), Catch::Contains("images and points"));
   GaussianConfig config;
+  config.fourier = 0;  // the oracle reads the bare input
   config.path = "edmm";
   CHECK_THROWS_WITH(make(image_spec(16), config), Catch::Contains("unknown path 'edmm'"));
   config = {};

@@ -171,9 +171,8 @@ TEST_CASE("contract: after two steps a training step takes no memory from the sy
         CAPTURE(workers, optimizer);
         set_threads(workers);
         pool::trim();
-        Run run = make_run(c, {{"optimizer.name", optimizer},
-                               {"schedule.lr", "0.0005"},
-                               {"train.ema", "0.99"}});
+        Run run = make_run(
+            c, {{"optimizer.name", optimizer}, {"schedule.lr", "0.0005"}, {"train.ema", "0.99"}});
         pool::freeze();
         for (int i = 0; i < 2; ++i) run.step();
         CHECK(pool::stats().allocations_when_frozen > 0);  // the pool was empty: it counts
@@ -187,8 +186,8 @@ TEST_CASE("contract: one thread and two give the same parameters") {
   for_each_case([](const Case& c) {
     const auto digest = [&](const std::string& workers) {
       // Wide enough that kernels cut their work into several chunks.
-      Run run = make_run(
-          c, {{"run.threads", workers}, {"train.batch", "48"}, {"model.width", "64"}});
+      Run run =
+          make_run(c, {{"run.threads", workers}, {"train.batch", "48"}, {"model.width", "64"}});
       for (int i = 0; i < 3; ++i) run.step();
       return parameter_digest(run.capture());
     };

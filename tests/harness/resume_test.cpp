@@ -19,7 +19,7 @@ namespace {
 struct Plan {
   std::string objective, backbone, optimizer;
   int64_t steps = 40;
-  int64_t kill_at = 20;         ///< killed when a snapshot of this step or a later one is there
+  int64_t kill_at = 20;  ///< killed when a snapshot of this step or a later one is there
   int64_t snapshot_every = 10;
   int64_t width = 16, batch = 4;
 };
@@ -71,8 +71,8 @@ class Experiment {
 
   std::string path(const std::string& name) const { return folder_ / name; }
   std::vector<std::string> train(const std::string& name) const {
-    return {"train", "--config", path(name + ".ini"), "--out", path(name),
-            "--resume", "auto", "--no-eval", "--no-progress"};
+    return {"train",    "--config", path(name + ".ini"), "--out",        path(name),
+            "--resume", "auto",     "--no-eval",         "--no-progress"};
   }
   std::vector<std::string> snapshots(const std::string& name) const {
     return list_snapshots(path(name) + "/snapshots");
@@ -88,8 +88,8 @@ class Experiment {
   }
   /// Trains "killed" and kills it on the way. A program that was faster is started anew.
   void run_killed() const {
-    const std::string wanted = snapshot_path(path("killed") + "/snapshots",
-                                             static_cast<uint64_t>(plan_.kill_at));
+    const std::string wanted =
+        snapshot_path(path("killed") + "/snapshots", static_cast<uint64_t>(plan_.kill_at));
     for (int attempt = 0; attempt < 50; ++attempt) {
       std::filesystem::remove_all(path("killed"));
       Child child(train("killed"));
@@ -165,22 +165,32 @@ TEST_CASE("resume: killed and resumed equals uninterrupted, every family and opt
 }
 
 TEST_CASE("resume: 200 steps = 100 steps, kill -9, the rest") {
-  check_kill_and_resume({.objective = "ar", .backbone = "attention", .optimizer = "adamw",
-                         .steps = 200, .kill_at = 100, .snapshot_every = 50, .width = 32,
+  check_kill_and_resume({.objective = "ar",
+                         .backbone = "attention",
+                         .optimizer = "adamw",
+                         .steps = 200,
+                         .kill_at = 100,
+                         .snapshot_every = 50,
+                         .width = 32,
                          .batch = 16});
 }
 
 TEST_CASE("resume: 200 steps for every family and optimizer", "[.long]") {
   for (const auto& [objective, backbone] : kFamilies)
     for (const char* optimizer : {"sgd", "adam", "adamw", "lion"})
-      check_kill_and_resume({.objective = objective, .backbone = backbone, .optimizer = optimizer,
-                             .steps = 200, .kill_at = 100, .snapshot_every = 50, .width = 32,
+      check_kill_and_resume({.objective = objective,
+                             .backbone = backbone,
+                             .optimizer = optimizer,
+                             .steps = 200,
+                             .kill_at = 100,
+                             .snapshot_every = 50,
+                             .width = 32,
                              .batch = 16});
 }
 
 TEST_CASE("resume: a damaged snapshot is refused by name and the older one is used") {
-  const Experiment experiment({.objective = "gaussian", .backbone = "mlp", .optimizer = "adamw",
-                               .snapshot_every = 15});
+  const Experiment experiment(
+      {.objective = "gaussian", .backbone = "mlp", .optimizer = "adamw", .snapshot_every = 15});
   REQUIRE(run_kindred(experiment.train("killed")).status == 0);
   const std::string digest = training_digest(experiment.last("killed"));
   for (const Damage how : {Damage::truncated, Damage::bit_flipped}) {

@@ -45,12 +45,21 @@ bool contains(const std::string& text, const std::string& part) {
 }  // namespace
 
 TEST_CASE("run: an unknown key is refused and the nearest known one named") {
-  CHECK_THAT(error_of(Fault::usage, [] { text_run({{"model.layrs", "1"}}); }),
+  CHECK_THAT(error_of(Fault::usage,
+                      [] {
+                        text_run({{"model.layrs", "1"}});
+                      }),
              Catch::Contains("model.layrs") && Catch::Contains("did you mean model.layers?"));
-  CHECK_THAT(error_of(Fault::usage, [] { text_run({{"train.step", "1"}}); }),
+  CHECK_THAT(error_of(Fault::usage,
+                      [] {
+                        text_run({{"train.step", "1"}});
+                      }),
              Catch::Contains("did you mean train.steps?"));
   // Known to another family only.
-  CHECK_THAT(error_of(Fault::usage, [] { text_run({{"model.mult", "1,2"}}); }),
+  CHECK_THAT(error_of(Fault::usage,
+                      [] {
+                        text_run({{"model.mult", "1,2"}});
+                      }),
              Catch::Contains("model.mult"));
 }
 
@@ -64,11 +73,16 @@ TEST_CASE("run: impossible settings are usage errors that name the key") {
                                         {"schedule.anneal", "step"}}) {
     CAPTURE(key, value);
     const std::string field = key.substr(key.find('.') + 1);
-    CHECK_THAT(error_of(Fault::usage, [&, k = key, v = value] { text_run({{k, v}}); }),
+    CHECK_THAT(error_of(Fault::usage,
+                        [&, k = key, v = value] {
+                          text_run({{k, v}});
+                        }),
                Catch::Contains(key == "optimizer.name" ? "adam" : field));
   }
   CHECK_THAT(error_of(Fault::usage,
-                      [] { text_run({{"eval.split", "testing"}}).eval_split(); }),
+                      [] {
+                        text_run({{"eval.split", "testing"}}).eval_split();
+                      }),
              Catch::Contains("eval.split"));
 }
 
@@ -92,20 +106,22 @@ TEST_CASE("run: numbers that are not finite stop it, naming the op or the parame
   struct Case {
     const char *objective, *backbone, *data;
   };
-  for (const Case& c : {Case{"ar", "attention", "text"}, Case{"ar", "s4d", "text"},
-                        Case{"gaussian", "mlp", "real points"},
-                        Case{"gaussian", "unet", "images"}}) {
+  for (const Case& c :
+       {Case{"ar", "attention", "text"}, Case{"ar", "s4d", "text"},
+        Case{"gaussian", "mlp", "real points"}, Case{"gaussian", "unet", "images"}}) {
     CAPTURE(c.backbone);
-    Run run(tiny_settings(c.objective, c.backbone,
-                          {{"optimizer.name", "sgd"}, {"schedule.lr", "1e30"}, {"train.clip", "0"}}),
-            tiny_data(c.data));
+    Run run(
+        tiny_settings(c.objective, c.backbone,
+                      {{"optimizer.name", "sgd"}, {"schedule.lr", "1e30"}, {"train.clip", "0"}}),
+        tiny_data(c.data));
     const std::string message = error_of(Fault::numeric, [&] {
       for (int i = 0; i < 20; ++i) run.step();
     });
     CHECK_THAT(message, Catch::Contains("at step " + std::to_string(run.progress().step)));
     bool named = false;
     for (const Op* op : registered_ops()) named = named || contains(message, op->name);
-    for (const auto& segment : run.slab().segments()) named = named || contains(message, segment.name);
+    for (const auto& segment : run.slab().segments())
+      named = named || contains(message, segment.name);
     INFO(message);
     CHECK(named);
     CHECK(run.progress().step >= 1);
@@ -116,15 +132,17 @@ TEST_CASE("run: a value that is not finite in the parameters is named by its pat
   Run run = text_run();
   run.step();
   const std::size_t last = run.slab().segments().size() - 1;
-  run.slab().view(run.slab().values(), last).copy_from(
-      Tensor::full(run.slab().segments()[last].shape, std::nan("")));
+  run.slab()
+      .view(run.slab().values(), last)
+      .copy_from(Tensor::full(run.slab().segments()[last].shape, std::nan("")));
   CHECK_THAT(error_of(Fault::numeric, [&] { run.step(); }),
              Catch::Contains("parameter " + run.slab().segments()[last].name));
 }
 
 TEST_CASE("run: a time budget ends training and counts training only") {
   const auto start = std::chrono::steady_clock::now();
-  Run run = points_run({{"train.steps", "0"}, {"train.seconds", "0.1"}, {"schedule.clock", "seconds"}});
+  Run run =
+      points_run({{"train.steps", "0"}, {"train.seconds", "0.1"}, {"schedule.clock", "seconds"}});
   CHECK(run.budget_used() == 0);
   double used = 0;
   LikelihoodOptions options;
@@ -144,7 +162,9 @@ TEST_CASE("run: a time budget ends training and counts training only") {
 
 TEST_CASE("run: annealing by steps needs steps, and the message says what else there is") {
   CHECK_THAT(error_of(Fault::usage,
-                      [] { points_run({{"train.steps", "0"}, {"train.seconds", "0.1"}}); }),
+                      [] {
+                        points_run({{"train.steps", "0"}, {"train.seconds", "0.1"}});
+                      }),
              Catch::Contains("steps to end at") && Catch::Contains("schedule.clock"));
 }
 
@@ -197,7 +217,8 @@ TEST_CASE("run: a snapshot of another run is refused and changes nothing") {
   refused("ar/attention", text_run(average));
   refused("gaussian/attention",
           Run(tiny_settings("gaussian", "attention", average), tiny_data("real points")));
-  refused("levels=16", Run(tiny_settings("gaussian", "mlp", average), tiny_data("quantised points")));
+  refused("levels=16",
+          Run(tiny_settings("gaussian", "mlp", average), tiny_data("quantised points")));
   refused("sgd", points_run(with("optimizer.name", "sgd")));
   refused("train.ema", points_run());
   refused("shape", points_run(with("model.width", "24")));

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
@@ -79,7 +80,8 @@ inline std::shared_ptr<const data::Dataset> tiny_images() {
 }
 
 /// A generator of the data room: "moons" (levels = 0: real values) or "markov".
-inline std::shared_ptr<const data::Dataset> tiny_generated(const std::string& name, int64_t levels) {
+inline std::shared_ptr<const data::Dataset> tiny_generated(const std::string& name,
+                                                           int64_t levels) {
   data::DataOptions options;
   options.name = name;
   options.levels = levels;
@@ -116,8 +118,8 @@ inline std::vector<std::pair<std::string, std::string>> tiny_model(const std::st
   } else if (backbone == "mlp") {
     set.insert(set.end(), {{"model.depth", "2"}, {"model.time_width", "16"}});
   } else if (backbone == "unet") {
-    set.insert(set.end(), {{"model.mult", "1,1"}, {"model.time_width", "16"},
-                           {"model.dropout", "0.1"}});
+    set.insert(set.end(),
+               {{"model.mult", "1,1"}, {"model.time_width", "16"}, {"model.dropout", "0.1"}});
   }
   if (objective == "gaussian")
     set.insert(set.end(), {{"objective.steps", "4"}, {"objective.rtol", "1e-2"}});

@@ -66,8 +66,7 @@ TEST_CASE("trainer: evaluation points double the budget and end with it") {
   };
   // 40 steps; seven and eight points: the first ones lie within one step or between two.
   for (const Case& c : {Case{"0", {}}, Case{"1", {40}}, Case{"4", {5, 10, 20, 40}},
-                        Case{"7", {1, 2, 3, 5, 10, 20, 40}},
-                        Case{"8", {1, 2, 3, 5, 10, 20, 40}}}) {
+                        Case{"7", {1, 2, 3, 5, 10, 20, 40}}, Case{"8", {1, 2, 3, 5, 10, 20, 40}}}) {
     CAPTURE(c.points);
     const TempFolder folder;
     Run run = text_run({{"train.eval_points", c.points}, {"train.eval_limit", "2"}});
@@ -87,9 +86,9 @@ TEST_CASE("trainer: evaluation points double the budget and end with it") {
 
 TEST_CASE("trainer: evaluations, logs and snapshots on the way do not change training") {
   const TempFolder folder;
-  Run quiet = text_run(), busy = text_run({{"train.eval_points", "5"},
-                                           {"train.eval_limit", "2"},
-                                           {"train.snapshot_every", "7"}});
+  Run quiet = text_run(),
+      busy = text_run(
+          {{"train.eval_points", "5"}, {"train.eval_limit", "2"}, {"train.snapshot_every", "7"}});
   train(quiet, in_folder(""));
   train(busy, in_folder(folder / "run"));
   CHECK(training_digest(quiet.capture()) == training_digest(busy.capture()));
@@ -137,8 +136,10 @@ TEST_CASE("trainer: without a folder nothing is written") {
 
 TEST_CASE("trainer: resume goes on from the newest snapshot, every step is recorded once") {
   const TempFolder folder;
-  const Pairs often = {{"train.snapshot_every", "10"}, {"train.keep_last", "0"},
-                       {"train.eval_points", "4"},     {"train.eval_limit", "2"}};
+  const Pairs often = {{"train.snapshot_every", "10"},
+                       {"train.keep_last", "0"},
+                       {"train.eval_points", "4"},
+                       {"train.eval_limit", "2"}};
   Run first = text_run(often);
   train(first, in_folder(folder / "run"));
   const auto whole = steps_of(folder / "run", "train");
@@ -187,8 +188,11 @@ TEST_CASE("trainer: resume refuses the snapshot of another run") {
 
 TEST_CASE("trainer: a time budget ends training") {
   const TempFolder folder;
-  Run run = text_run({{"train.steps", "0"}, {"train.seconds", "0.1"}, {"train.eval_points", "3"},
-                      {"train.eval_limit", "2"}, {"schedule.clock", "seconds"}});
+  Run run = text_run({{"train.steps", "0"},
+                      {"train.seconds", "0.1"},
+                      {"train.eval_points", "3"},
+                      {"train.eval_limit", "2"},
+                      {"schedule.clock", "seconds"}});
   const TrainReport report = train(run, in_folder(folder / "run"));
   CHECK(run.progress().seconds >= 0.1);
   REQUIRE(!report.curve.empty());
@@ -219,11 +223,26 @@ TEST_CASE("trainer: a signal stops the program with its state saved and exit cod
 
 TEST_CASE("trainer: numbers that are not finite end the program with exit code 5") {
   const TempFolder folder;
-  const auto result = run_kindred(
-      {"train", "--family", "gaussian/mlp", "--set", "data.name=gauss8", "--set", "model.width=16",
-       "--set", "optimizer.name=sgd", "--set", "schedule.lr=1e30", "--set", "train.log_every=1",
-       "--set", "train.snapshot_every=1", "--threads", "1", "--out", folder / "run",
-       "--no-progress"});
+  const auto result = run_kindred({"train",
+                                   "--family",
+                                   "gaussian/mlp",
+                                   "--set",
+                                   "data.name=gauss8",
+                                   "--set",
+                                   "model.width=16",
+                                   "--set",
+                                   "optimizer.name=sgd",
+                                   "--set",
+                                   "schedule.lr=1e30",
+                                   "--set",
+                                   "train.log_every=1",
+                                   "--set",
+                                   "train.snapshot_every=1",
+                                   "--threads",
+                                   "1",
+                                   "--out",
+                                   folder / "run",
+                                   "--no-progress"});
   CHECK(result.status == static_cast<int>(Fault::numeric));
   CHECK_THAT(result.errors, Catch::Contains("at step"));
   CHECK(result.output.find("resumed") == std::string::npos);
