@@ -70,7 +70,7 @@ int compare_command(int argc, char** argv) {
   const std::string report = control.out + "/report.html";
   harness::write_report(report, results, control.out);
   if (line.json()) {
-    std::cout << results.dump(2) << '\n';
+    std::cout << results.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
   } else {
     std::cout << '\n' << harness::results_table(results) << "\nresults  " << control.out << "/results.json\nreport   "
               << std::filesystem::absolute(report).lexically_normal().string() << '\n';

@@ -6,6 +6,7 @@
 
 #include "apps/command.h"
 #include "apps/run_folder.h"
+#include "harness/compare.h"
 #include "harness/manifest.h"
 #include "harness/run_dir.h"
 #include "harness/snapshot_store.h"
@@ -39,6 +40,7 @@ int train_command(int argc, char** argv) {
         "nothing says what to train; give --config FILE, --family NAME or --set KEY=VALUE (kindred train --help)");
 
   Run run(line.settings());
+  harness::check_eval_options(run);
   const bool quiet = line.json();
   if (!quiet) print_plan(run);
   if (line.has("dry-run")) {

@@ -43,6 +43,11 @@ std::vector<std::string> split_list(const std::string& text) {
   return parts;
 }
 
+/// A sample of bytes need not be UTF-8; JSON has to be.
+std::string json_text(const json& value) {
+  return value.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
 void put_likelihood(json& row, const Likelihood& l) {
   row["kind"] = name(l.kind);
   row["bits"] = l.bits_per_symbol();
@@ -76,7 +81,7 @@ struct Shared {
 };
 
 /// Errors of an experiment that would otherwise show after minutes of training, or not at all.
-void check_options(const CompareOptions& options, const EvalOptions& eval, const data::DataSpec& spec) {
+void check_options(const CompareOptions& options, const data::DataSpec& spec) {
   const bool text = spec.modality == data::Modality::text;
   for (const std::string& b : split_list(options.baselines)) {
     const bool known = text ? b == "ngram" : b == "uniform" || b == "histogram" || b == "context2";
@@ -85,8 +90,6 @@ void check_options(const CompareOptions& options, const EvalOptions& eval, const
   }
   check(options.samples >= 0, "compare", "compare.samples = ", options.samples, " is negative; 0 draws none");
   check(options.ngram_order >= 1, "compare", "compare.ngram_order = ", options.ngram_order, "; at least 1");
-  check(eval.batch > 0, "compare", "eval.batch must be positive, is ", eval.batch);
-  check(eval.limit >= 0, "compare", "eval.limit = ", eval.limit, " is negative; 0 scores all");
 }
 
 json image_baseline(const std::string& baseline, const Shared& shared) {
@@ -225,11 +228,23 @@ json family_row(const std::string& who, const Settings& settings, const Shared& 
   row["eval_seconds"] = now() - start;
   row["sample_count"] = shared.options.samples;
   if (shared.options.samples > 0) draw_samples(row, run, who, shared);
-  atomic_write(result_path, row.dump() + "\n");
+  atomic_write(result_path, json_text(row));
   return row;
 }
 
 }  // namespace
+
+void check_eval_options(const Run& run) {
+  const EvalOptions& eval = run.eval_options();
+  run.eval_split();
+  check(eval.batch > 0, "config", "eval.batch must be positive, is ", eval.batch);
+  check(eval.limit >= 0, "config", "eval.limit = ", eval.limit, " is negative; 0 scores all");
+  const std::string steps = eval.lane.starts_with("stride:") ? eval.lane.substr(7) : "";
+  const bool number = !steps.empty() && steps.size() < 10 && steps.find_first_not_of("0123456789") == std::string::npos;
+  const int64_t window = run.spec().length, stride = number ? std::stoll(steps) : 0;
+  check(eval.lane == "reset" || (stride >= 1 && stride <= window), "config", "eval.lane = \"", eval.lane,
+        "\"; choose reset or stride:S with S from 1 to the window, ", window);
+}
 
 std::vector<std::string> compared_families(const Settings& settings) {
   const auto names = split_list(settings.get("compare.families", CompareOptions().families));
@@ -271,6 +286,7 @@ json compare(const Settings& given, const CompareControl& control, bool& interru
   std::string resolved_all;
   for (const auto& [who, settings] : runs) {
     Run probe(settings, shared.data);
+    check_eval_options(probe);
     if (!shared.data) {
       shared.data = std::shared_ptr<const data::Dataset>(probe.shared_dataset());
       shared.split = probe.eval_split();
@@ -278,7 +294,7 @@ json compare(const Settings& given, const CompareControl& control, bool& interru
     }
     resolved_all += probe.resolved();
   }
-  check_options(shared.options, shared.eval, shared.spec());
+  check_options(shared.options, shared.spec());
 
   fs::create_directories(control.out + "/samples");
   fs::create_directories(control.out + "/runs");
@@ -338,7 +354,7 @@ json compare(const Settings& given, const CompareControl& control, bool& interru
   manifest.data_sha256 = spec.sha256;
   manifest.config_sha256 = sha256_hex(resolved_all);
   results["manifest"] = json::parse(make_manifest(manifest));
-  atomic_write(control.out + "/results.json", results.dump(1) + "\n");
+  atomic_write(control.out + "/results.json", json_text(results));
   return results;
 }
 
@@ -355,10 +371,10 @@ json paired_verdict(const json& a, const json& b) {
   for (std::size_t i = 0; i < n_a.size(); ++i) symbols += n_a[i].get<double>();
   for (std::size_t i = 0; i < bits_a.size(); ++i) mean += (bits_a[i].get<double>() - bits_b[i].get<double>()) / symbols;
   for (std::size_t i = 0; i < bits_a.size(); ++i) {
-    const double d = (bits_a[i].get<double>() - bits_b[i].get<double>()) * n / symbols - mean;
-    square += d * d;
+    const double residual = bits_a[i].get<double>() - bits_b[i].get<double>() - mean * n_a[i].get<double>();
+    square += residual * residual;
   }
-  const double error = n > 1 ? std::sqrt(square / (n - 1) / n) : INFINITY;
+  const double error = n > 1 ? std::sqrt(square * n / (n - 1)) / symbols : INFINITY;
   out["difference"] = mean;
   out["std_error"] = std::isfinite(error) ? json(error) : json(nullptr);
   // A difference beyond two standard errors counts; an upper bound that lies above settles nothing.

@@ -8,6 +8,7 @@
 
 #include "harness/config.h"
 #include "harness/progress.h"
+#include "harness/run.h"
 
 namespace kindred::harness {
 
@@ -31,6 +32,9 @@ struct CompareOptions {
     visit("ngram_order", self.ngram_order, "largest order of the n-gram baselines");
   }
 };
+
+/// Usage error for [eval] settings that scoring would refuse, so that they cost no training first.
+void check_eval_options(const Run& run);
 
 struct CompareControl {
   std::string out;

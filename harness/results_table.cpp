@@ -85,17 +85,14 @@ std::string results_table(const json& results) {
     }
   }
   for (const json& pair : results.value("pairs", json::array())) {
-    char line[256];
+    out += pair["a"].get<std::string>() + " against " + pair["b"].get<std::string>() + ": ";
     if (pair.contains("difference")) {
-      std::snprintf(line, sizeof line, "%s against %s: %+.4f +- %.4f -> %s\n", pair["a"].get<std::string>().c_str(),
-                    pair["b"].get<std::string>().c_str(), pair["difference"].get<double>(),
-                    pair["std_error"].is_null() ? NAN : pair["std_error"].get<double>(),
-                    pair["verdict"].get<std::string>().c_str());
-    } else {
-      std::snprintf(line, sizeof line, "%s against %s: %s\n", pair["a"].get<std::string>().c_str(),
-                    pair["b"].get<std::string>().c_str(), pair["verdict"].get<std::string>().c_str());
+      char number[64], error[32] = "?";
+      if (!pair["std_error"].is_null()) std::snprintf(error, sizeof error, "%.4f", pair["std_error"].get<double>());
+      std::snprintf(number, sizeof number, "%+.4f +- %s -> ", pair["difference"].get<double>(), error);
+      out += number;
     }
-    out += line;
+    out += pair["verdict"].get<std::string>() + "\n";
   }
   return out;
 }
