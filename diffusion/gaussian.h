@@ -50,7 +50,7 @@ struct GaussianConfig {
     visit("sigma_max", self.sigma_max, "largest noise level; 0: 80 for edm, 50 for ve");
     visit("stratified", self.stratified, "spread the noise levels of a batch evenly");
     visit("fourier", self.fourier,
-          "pairs of Fourier features of the noisy input, for quantised data; -1: 2 where there are levels");
+          "pairs of Fourier features of the noisy input, for quantised data; -1: 2 for images, 0 for points");
     visit("sampler", self.sampler,
           "heun, ode, euler_maruyama, reverse_diffusion, ancestral, ancestral_small, ddim, pc, "
           "langevin");
@@ -102,7 +102,9 @@ class GaussianObjective final : public harness::Objective {
   /// Fills the measured standard deviation if it is not known yet.
   void measure(const data::Batch& batch) const;
   static int64_t feature_pairs(const data::DataSpec& spec, const GaussianConfig& config) {
-    return spec.levels == 0 ? 0 : config.fourier < 0 ? 2 : config.fourier;
+    if (spec.levels == 0) return 0;
+    if (config.fourier >= 0) return config.fourier;
+    return spec.modality == data::Modality::image ? 2 : 0;
   }
   Network network(bool training, const Rng& dropout) const;
   /// x [B, L, C] as the network gets it, with its Fourier features [B, L, C (1 + 2 n)].

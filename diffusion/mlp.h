@@ -20,7 +20,7 @@ struct MlpConfig {
   int64_t width = 128;
   int64_t depth = 2;
   std::string activation = "silu";
-  std::string conditioning = "concat";
+  std::string conditioning = "film";
   int64_t time_width = 64;
   double time_scale = 1;
 

@@ -48,12 +48,12 @@ kindred_build_dir() {
   esac
 }
 
-# kindred_build PRESET: configures and builds; quiet but for the compiler's own words.
+# kindred_build PRESET [TARGET]: configures and builds; quiet but for the compiler's own words.
 kindred_build() {
   local start=$SECONDS
   echo "building (preset $1) ..."
   cmake --preset "$1" >"/tmp/kindred-cmake-$$.log" 2>&1 || { cat "/tmp/kindred-cmake-$$.log" >&2; return 1; }
   rm -f "/tmp/kindred-cmake-$$.log"
-  cmake --build --preset "$1"
+  cmake --build --preset "$1" ${2:+--target "$2"}
   echo "built in $((SECONDS - start)) s"
 }
