@@ -35,7 +35,9 @@ int inspect_command(int argc, char** argv) {
   harness::Snapshot s;
   if (std::filesystem::is_directory(path)) {
     const std::string folder = std::filesystem::is_directory(path + "/snapshots") ? path + "/snapshots" : path;
-    auto found = harness::find_latest(folder);
+    std::vector<std::string> rejected;
+    auto found = harness::find_latest(folder, &rejected);
+    for (const std::string& why : rejected) std::cerr << "refused " << why << '\n';
     if (!found) fail(Fault::snapshot, "inspect", "no whole snapshot in ", folder);
     s = std::move(found->snapshot);
     path = found->path;

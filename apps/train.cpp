@@ -58,8 +58,8 @@ int train_command(int argc, char** argv) {
   control.progress = line.progress_mode();
   control.resume = resume == "auto" ? harness::Resume::automatic : harness::Resume::never;
   control.provenance = manifest.dump();
+  control.refused = [](const std::string& why) { std::cerr << "refused " << why << '\n'; };
   const harness::TrainReport report = harness::train(run, control);
-  for (const std::string& why : report.rejected_snapshots) std::cerr << "refused " << why << '\n';
   if (report.resumed_step > 0 && !quiet) std::cout << "resumed from step " << report.resumed_step << '\n';
   const harness::Progress& p = run.progress();
   if (report.interrupted) {

@@ -20,7 +20,7 @@ class CountingModel {
   virtual std::string summary() const = 0;
   /// Free numbers of the model: (K - 1) for every context.
   virtual int64_t parameters() const = 0;
-  /// ln p(pixel | those before it) summed over an element, in bits.
+  /// -log2 p(pixel | those before it), summed over an element.
   virtual double bits(const int32_t* pixels) const = 0;
   /// Draws an element.
   virtual void sample(const Rng& rng, int32_t* pixels) const = 0;

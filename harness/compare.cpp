@@ -186,9 +186,9 @@ json family_row(const std::string& who, const Settings& settings, const Shared& 
   pool::trim();
   reset_peak_rss();
   TrainControl train_control{.dir = folder.path(), .label = "train " + who, .progress = shared.control.progress,
-                             .resume = Resume::automatic, .provenance = provenance};
+                             .resume = Resume::automatic, .provenance = provenance,
+                             .refused = [](const std::string& why) { std::cerr << "refused " << why << '\n'; }};
   const TrainReport report = train(run, train_control);
-  for (const std::string& why : report.rejected_snapshots) std::cerr << "refused " << why << '\n';
   if (report.interrupted) {
     interrupted = true;
     return {};

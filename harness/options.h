@@ -48,7 +48,7 @@ struct TrainOptions {
     visit("dynamics_lr", self.dynamics_lr, "largest learning rate of state-space dynamics (step size, poles)");
     visit("log_every", self.log_every, "steps between lines of metrics.jsonl");
     visit("eval_points", self.eval_points, "evaluations on held-out data during training, each at twice the budget of the one before; 0 = none");
-    visit("eval_limit", self.eval_limit, "elements scored at each of them (text: symbols / window)");
+    visit("eval_limit", self.eval_limit, "elements scored at each of them (text: symbols)");
     visit("snapshot_every", self.snapshot_every, "steps between snapshots; 0 = by time only");
     visit("snapshot_seconds", self.snapshot_seconds, "seconds between snapshots; 0 = off");
     visit("keep_last", self.keep_last, "snapshots kept");

@@ -64,7 +64,11 @@ TrainReport train(Run& run, const TrainControl& control) {
   report.initial_loss = std::numeric_limits<double>::quiet_NaN();
 
   if (control.resume == Resume::automatic && !snapshots.empty()) {
-    if (auto found = find_latest(snapshots, &report.rejected_snapshots)) {
+    std::vector<std::string> rejected;
+    auto found = find_latest(snapshots, &rejected);
+    if (control.refused)
+      for (const std::string& why : rejected) control.refused(why);
+    if (found) {
       run.restore(found->snapshot);
       report.resumed_step = run.progress().step;
     }

@@ -21,7 +21,6 @@ struct TrainReport {
   std::vector<CurvePoint> curve;
   double initial_loss = 0;      ///< of step 0; NaN if the run was resumed
   int64_t resumed_step = 0;     ///< 0: started afresh
-  std::vector<std::string> rejected_snapshots;  ///< newer ones that were refused, with the reason
   bool interrupted = false;     ///< a signal came; the state was saved
   uint64_t peak_bytes = 0;      ///< tensors and graph, high-water mark of training
 };
@@ -34,6 +33,8 @@ struct TrainControl {
   ProgressMode progress = ProgressMode::automatic;
   Resume resume = Resume::never;
   std::string provenance;  ///< JSON manifest for the snapshots
+  /// Called for each newer snapshot that was refused, before training goes on; may be empty.
+  std::function<void(const std::string& why)> refused;
 };
 
 /// Trains until the budget is used. With a folder it writes metrics.jsonl and snapshots/, the last
