@@ -10,6 +10,7 @@
 #include "autodiff/ops/layout.h"
 #include "autodiff/parallel.h"
 #include "autodiff/pool.h"
+#include "autodiff/profile.h"
 
 namespace kindred {
 
@@ -56,6 +57,8 @@ void accumulate(Tensor& sum, const Tensor& term) {
   if (!sum.defined()) {
     sum = term;
   } else if (!sum.requires_grad() && !term.requires_grad() && sum.unique()) {
+    ProfileScope profile("(accumulate)");
+    profile.moved(3.0 * static_cast<double>(sum.bytes()));
     dispatch_float(sum.dtype(), [&]<class T>(T) {
       T* s = sum.mutable_data<T>();
       const T* t = term.data<T>();
@@ -190,6 +193,7 @@ void node_vjp(Node& node, std::span<const bool> needs, bool create_graph, InputG
                  g,
                  needs,
                  std::span<Tensor>(dx.data(), node.input_count)};
+  ProfileScope profile(op.name);
   if (!fused) {
     if (create_graph) {
       EnableGrad on;
@@ -203,6 +207,9 @@ void node_vjp(Node& node, std::span<const bool> needs, bool create_graph, InputG
   {
     NoGrad off;
     op.fused_vjp(args);
+    profile.moved(args.in);
+    profile.moved(std::span(&args.g, 1));
+    profile.moved(args.dx);
     const Call call{args.in, node.attrs};
     for (int i = 0; i < node.input_count; ++i)
       if (needs[i]) check_finite(op, call, dx[i]);
@@ -214,6 +221,8 @@ void node_vjp(Node& node, std::span<const bool> needs, bool create_graph, InputG
 
 std::vector<Tensor> run_grad(std::span<const Tensor> ys, std::span<const Tensor> xs,
                              std::span<const Tensor> seeds, GradOptions options, bool stop_at_xs) {
+  const BackwardScope backward;
+  const ProfileScope engine("(engine)");
   const bool keep = options.retain_graph || options.create_graph;
   const uint64_t visit = ++g_visit;
   for (const Tensor& y : ys)

@@ -6,6 +6,7 @@
 
 #include "autodiff/graph.h"
 #include "autodiff/node.h"
+#include "autodiff/profile.h"
 
 namespace kindred {
 
@@ -89,6 +90,7 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, const Attrs& attrs) {
   }
   record &= grad_enabled();
 
+  ProfileScope profile(op.name);
   const Call call{inputs, attrs};
   Outputs outputs;
   infer(op, call, outputs);
@@ -97,6 +99,8 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, const Attrs& attrs) {
     out[i] = Tensor::empty(outputs.spec[i].shape, outputs.spec[i].dtype);
   op.forward(call, std::span(out.data(), outputs.count));
   g_flops += op.flops ? op.flops(call) : static_cast<double>(out[0].numel());
+  profile.moved(inputs);
+  profile.moved(std::span<const Tensor>(out.data(), outputs.count));
   check_finite(op, call, out[0]);
   if (!record || !out[0].is_float() || (!op.vjp && !op.fused_vjp)) return out[0];
 

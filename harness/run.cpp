@@ -10,6 +10,7 @@
 #include "autodiff/op.h"
 #include "autodiff/ops/gemm.h"
 #include "autodiff/parallel.h"
+#include "autodiff/profile.h"
 
 namespace kindred::harness {
 
@@ -100,8 +101,10 @@ bool Run::finished() const { return budget_used() >= 1; }
 double Run::step() {
   const double start = now(), flops = executed_flops();
   const Rng noise = rng_.split("loss").split(static_cast<uint64_t>(progress_.step));
-  const data::Batch batch =
-      dataset_->batch(data::Split::train, rng_.split("data"), progress_.step, train_.batch);
+  const data::Batch batch = [&] {
+    const ProfileScope profile("(batch)");
+    return dataset_->batch(data::Split::train, rng_.split("data"), progress_.step, train_.batch);
+  }();
   const Tensor loss = objective_->loss(batch, noise, /*training=*/true);
   const double value = loss.item();
   if (!std::isfinite(value)) report_non_finite(value);

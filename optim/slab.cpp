@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "autodiff/parallel.h"
+#include "autodiff/profile.h"
 
 namespace kindred::optim {
 
@@ -63,6 +64,8 @@ void Slab::store_gradients(std::span<const Tensor> gradients, double factor, boo
           "gradient of ", segments_[i].name, " is ", gradients[i].shape(), ' ',
           kindred::name(gradients[i].dtype()), ", the parameter ", segments_[i].shape, ' ',
           kindred::name(dtype()));
+  ProfileScope profile("(gradients to slab)");
+  profile.moved(2.0 * static_cast<double>(gradient_.bytes()));
   dispatch_float(dtype(), [&]<class T>(T) {
     T* slab = gradient_.mutable_data<T>();
     const T f = static_cast<T>(factor);
