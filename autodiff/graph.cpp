@@ -60,9 +60,11 @@ void accumulate(Tensor& sum, const Tensor& term) {
     ProfileScope profile("(accumulate)");
     profile.moved(3.0 * static_cast<double>(sum.bytes()));
     dispatch_float(sum.dtype(), [&]<class T>(T) {
-      T* s = sum.mutable_data<T>();
-      const T* t = term.data<T>();
+      T* all_s = sum.mutable_data<T>();
+      const T* all_t = term.data<T>();
       parallel_for(sum.numel(), kGrain, [=](int64_t b, int64_t e) {
+        T* __restrict s = all_s;
+        const T* __restrict t = all_t;
         for (int64_t i = b; i < e; ++i) s[i] += t[i];
       });
     });

@@ -108,8 +108,8 @@ double Run::step() {
   const Tensor loss = objective_->loss(batch, noise, /*training=*/true);
   const double value = loss.item();
   if (!std::isfinite(value)) report_non_finite(value);
-  slab_->store_gradients(grad(loss, slab_->parameters()));
-  const auto outcome = optimizer_->step(*slab_, learning_rate(), train_.clip);
+  const auto outcome =
+      optimizer_->step(*slab_, grad(loss, slab_->parameters()), learning_rate(), train_.clip);
   if (!outcome.applied) report_non_finite(value);
   if (ema_) ema_->update(*slab_);
 

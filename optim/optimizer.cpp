@@ -17,15 +17,18 @@ void Optimizer::attach(const Slab& slab) {
   steps_ = 0;
 }
 
-Optimizer::Outcome Optimizer::step(Slab& slab, double lr, double clip) {
+Optimizer::Outcome Optimizer::step(Slab& slab, std::span<const Tensor> gradients, double lr,
+                                   double clip) {
   check(!slots_.empty() && slots_[0].values.numel() == slab.size(), name(),
         "attach() the optimizer to this slab before its first step");
+  slab.check_gradients(gradients);
   ProfileScope profile("(optimizer)");
-  // The gradient twice, for its norm and for the update; parameters and slots there and back.
-  profile.moved((4 + 2 * static_cast<double>(slots_.size())) * static_cast<double>(slab.values().bytes()));
-  const double norm = slab.gradient_norm();
+  // The gradients twice, for the norm and for the update; parameters and slots there and back.
+  profile.moved((4 + 2 * static_cast<double>(slots_.size())) *
+                static_cast<double>(slab.values().bytes()));
+  const double norm = slab.norm(gradients);
   if (!std::isfinite(norm)) return {norm, false};
-  update(slab, ++steps_, lr, clip_factor(norm, clip));
+  update(slab, gradients, ++steps_, lr, clip_factor(norm, clip));
   return {norm, true};
 }
 

@@ -38,9 +38,9 @@ class Optimizer {
     double gradient_norm = 0;  ///< before clipping
     bool applied = false;      ///< false: the norm was not finite and nothing was changed
   };
-  /// Clips the slab's gradient to the global norm `clip` (0: no clipping) and moves the parameters
-  /// with learning rate lr.
-  Outcome step(Slab& slab, double lr, double clip = 0);
+  /// Clips the gradients (in the order of slab.parameters()) to the global norm `clip` (0: no
+  /// clipping) and moves the parameters with learning rate lr.
+  Outcome step(Slab& slab, std::span<const Tensor> gradients, double lr, double clip = 0);
 
   /// Options by name, e.g. for Settings::read("optimizer", *optimizer).
   struct Option {
@@ -58,7 +58,8 @@ class Optimizer {
  protected:
   virtual std::vector<std::string> slot_names() const = 0;
   /// Step number t (from 1) with gradients times `factor`.
-  virtual void update(Slab& slab, int64_t t, double lr, double factor) = 0;
+  virtual void update(Slab& slab, std::span<const Tensor> gradients, int64_t t, double lr,
+                      double factor) = 0;
 
   std::vector<Slot> slots_;
   int64_t steps_ = 0;

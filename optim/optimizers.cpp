@@ -165,10 +165,10 @@ class Of final : public Optimizer {
 
  protected:
   std::vector<std::string> slot_names() const override { return Rule::slots(); }
-  void update(Slab& slab, int64_t t, double lr, double factor) override {
+  void update(Slab& slab, std::span<const Tensor> gradients, int64_t t, double lr,
+              double factor) override {
     dispatch_float(slab.dtype(), [&]<class T>(T) {
       T* p = slab.values().mutable_data<T>();
-      const T* g = slab.gradient().data<T>();
       T* slot0 = slots_[0].values.mutable_data<T>();
       T* slot1 = slots_.size() > 1 ? slots_[1].values.mutable_data<T>() : slot0;
       const auto& chunks = slab.chunks();
@@ -176,7 +176,8 @@ class Of final : public Optimizer {
         for (int64_t c = first; c < last; ++c) {
           const auto [begin, end, index] = chunks[c];
           const Slab::Segment& segment = slab.segments()[index];
-          rule_.run(Work<T>{p + begin, g + begin, slot0 + begin, slot1 + begin, end - begin, t,
+          const T* g = gradients[index].template data<T>() + begin - segment.offset;
+          rule_.run(Work<T>{p + begin, g, slot0 + begin, slot1 + begin, end - begin, t,
                             static_cast<T>(factor), lr * segment.lr_scale, segment.decay});
         }
       });

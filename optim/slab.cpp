@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "autodiff/parallel.h"
-#include "autodiff/profile.h"
 
 namespace kindred::optim {
 
@@ -36,7 +35,6 @@ Slab::Slab(std::span<const SlabEntry> entries) {
   }
   const DType dtype = sources.empty() ? DType::f32 : sources[0]->dtype();
   values_ = Tensor::zeros({size}, dtype);
-  gradient_ = Tensor::zeros({size}, dtype);
   for (std::size_t i = 0; i < sources.size(); ++i) {
     Tensor placed = view(values_, i);
     placed.copy_from(*sources[i]);
@@ -56,7 +54,7 @@ Tensor Slab::view(const Tensor& buffer, std::size_t i) const {
   return Tensor::view(buffer, segments_[i].offset, segments_[i].shape);
 }
 
-void Slab::store_gradients(std::span<const Tensor> gradients, double factor, bool accumulate) {
+void Slab::check_gradients(std::span<const Tensor> gradients) const {
   check(gradients.size() == segments_.size(), "slab", gradients.size(), " gradients for ",
         segments_.size(), " parameters");
   for (std::size_t i = 0; i < gradients.size(); ++i)
@@ -64,43 +62,39 @@ void Slab::store_gradients(std::span<const Tensor> gradients, double factor, boo
           "gradient of ", segments_[i].name, " is ", gradients[i].shape(), ' ',
           kindred::name(gradients[i].dtype()), ", the parameter ", segments_[i].shape, ' ',
           kindred::name(dtype()));
-  ProfileScope profile("(gradients to slab)");
-  profile.moved(2.0 * static_cast<double>(gradient_.bytes()));
-  dispatch_float(dtype(), [&]<class T>(T) {
-    T* slab = gradient_.mutable_data<T>();
-    const T f = static_cast<T>(factor);
-    parallel_for(static_cast<int64_t>(chunks_.size()), 1, [&](int64_t first, int64_t last) {
-      for (int64_t c = first; c < last; ++c) {
-        const Chunk& chunk = chunks_[c];
-        const int64_t n = chunk.end - chunk.begin;
-        const T* __restrict from = gradients[chunk.segment].template data<T>() + chunk.begin -
-                                   segments_[chunk.segment].offset;
-        T* __restrict to = slab + chunk.begin;
-        if (accumulate) {
-          for (int64_t i = 0; i < n; ++i) to[i] += f * from[i];
-        } else {
-          for (int64_t i = 0; i < n; ++i) to[i] = f * from[i];
-        }
-      }
-    });
-  });
 }
 
-double Slab::gradient_norm() const {
+namespace {
+template <class T>
+double sum_of_squares(const T* __restrict g, int64_t n) {
+  constexpr int64_t kLanes = 8;  // independent sums, so that the loop can be vectorised
+  double lane[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int64_t k = 0; k < kLanes; ++k)
+      lane[k] += static_cast<double>(g[i + k]) * static_cast<double>(g[i + k]);
+  double total = 0;
+  for (; i < n; ++i) total += static_cast<double>(g[i]) * static_cast<double>(g[i]);
+  for (double l : lane) total += l;
+  return total;
+}
+}  // namespace
+
+double Slab::norm(std::span<const Tensor> gradients) const {
   return std::sqrt(dispatch_float(dtype(), [&]<class T>(T) {
-    const T* g = gradient_.data<T>();
-    return parallel_sum(size(), [g](int64_t begin, int64_t end) {
-      constexpr int64_t kLanes = 8;  // independent sums, so that the loop can be vectorised
-      double lane[kLanes] = {};
-      int64_t i = begin;
-      for (; i + kLanes <= end; i += kLanes)
-        for (int64_t k = 0; k < kLanes; ++k)
-          lane[k] += static_cast<double>(g[i + k]) * static_cast<double>(g[i + k]);
-      double total = 0;
-      for (; i < end; ++i) total += static_cast<double>(g[i]) * static_cast<double>(g[i]);
-      for (double l : lane) total += l;
-      return total;
-    });
+    return parallel_sum(
+        static_cast<int64_t>(chunks_.size()),
+        [&](int64_t first, int64_t last) {
+          double total = 0;
+          for (int64_t c = first; c < last; ++c) {
+            const Chunk& chunk = chunks_[c];
+            total += sum_of_squares(gradients[chunk.segment].template data<T>() + chunk.begin -
+                                        segments_[chunk.segment].offset,
+                                    chunk.end - chunk.begin);
+          }
+          return total;
+        },
+        /*grain=*/1);
   }));
 }
 

@@ -1,5 +1,6 @@
-// Slab: all trained parameters in one contiguous buffer, their gradients in another of the same
-// layout, so that an optimizer step, clipping and averaging are one pass each over flat memory.
+// Slab: all trained parameters in one contiguous buffer, an optimizer's slots and averages in
+// others of the same layout, so that a step and averaging are one pass each over flat memory.
+// Gradients stay where grad() made them: copying them together would cost as much as clipping.
 // Segments start on 64-byte boundaries; the gaps hold zeros and stay zero.
 #pragma once
 #include <span>
@@ -49,25 +50,22 @@ class Slab {
 
   Tensor& values() { return values_; }
   const Tensor& values() const { return values_; }
-  Tensor& gradient() { return gradient_; }
-  const Tensor& gradient() const { return gradient_; }
-  /// Segment i of a buffer with this layout (values, gradient, an optimizer's slot, an average).
+  /// Segment i of a buffer with this layout (values, an optimizer's slot, an average).
   Tensor view(const Tensor& buffer, std::size_t i) const;
   /// Another zero-filled buffer with this layout.
   Tensor like() const { return Tensor::zeros({size()}, dtype()); }
 
-  /// gradient = factor * gradients, or += with accumulate; in the order of parameters().
-  void store_gradients(std::span<const Tensor> gradients, double factor = 1,
-                       bool accumulate = false);
-  /// L2 norm of the whole gradient, summed in double in a fixed order; not finite if the gradient
-  /// is not.
-  double gradient_norm() const;
+  /// Usage error unless there is one gradient for each parameter, of its shape and dtype.
+  void check_gradients(std::span<const Tensor> gradients) const;
+  /// L2 norm of all gradients together, summed in double in a fixed order; not finite if one of
+  /// them is not.
+  double norm(std::span<const Tensor> gradients) const;
 
  private:
   std::vector<Segment> segments_;
   std::vector<Chunk> chunks_;
   std::vector<Tensor> parameters_;
-  Tensor values_, gradient_;
+  Tensor values_;
 };
 
 }  // namespace kindred::optim

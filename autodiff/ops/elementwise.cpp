@@ -242,11 +242,11 @@ struct GeluErf {
   static constexpr const char* name = "gelu_erf";
   static constexpr double flops = 28;
   template <class T>
-  static T f(T x) { return x * T(0.5) * (T(1) + verf(x * T(std::numbers::sqrt2 / 2))); }
+  static T f(T x) { return x * vnormal(x).cdf; }
   template <class T>
   static T derivative(T x) {
-    const T cdf = T(0.5) * (T(1) + verf(x * T(std::numbers::sqrt2 / 2)));
-    return cdf + x * T(0.3989422804014327) * vexp(T(-0.5) * x * x);
+    const auto [cdf, kernel] = vnormal(x);
+    return cdf + x * T(0.3989422804014327) * kernel;
   }
 };
 const Op gelu_erf_op = activation<GeluErf>([](std::span<const Tensor> in, const Attrs&) {
@@ -259,13 +259,17 @@ struct GeluTanh {
   static constexpr double kScale = 0.7978845608028654;  // sqrt(2 / pi)
   static constexpr double kCubic = 0.044715;
   template <class T>
-  static T f(T x) { return x * T(0.5) * (T(1) + vtanh(T(kScale) * (x + T(kCubic) * x * x * x))); }
+  static T f(T x) { return x * vsigmoid(inner(x)); }
   template <class T>
-  static T derivative(T x) {  // 1 - tanh^2, never 1/cosh^2, which overflows
-    const T t = vtanh(T(kScale) * (x + T(kCubic) * x * x * x));
-    return T(0.5) * (T(1) + t) +
-           x * T(0.5) * (T(1) - t * t) * T(kScale) * (T(1) + T(3 * kCubic) * x * x);
+  static T derivative(T x) {
+    const T s = vsigmoid(inner(x));
+    return s + x * s * (T(1) - s) * T(2 * kScale) * (T(1) + T(3 * kCubic) * x * x);
   }
+
+ private:
+  /// (1 + tanh u) / 2 is the logistic function of 2 u.
+  template <class T>
+  static T inner(T x) { return T(2 * kScale) * (x + T(kCubic) * x * x * x); }
 };
 const Op gelu_tanh_op = activation<GeluTanh>([](std::span<const Tensor> in, const Attrs&) {
   const Tensor& x = in[0];

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <sstream>
 
+#include "autodiff/ops/tiles.h"
 #include "autodiff/parallel.h"
 
 #ifdef KINDRED_ONEDNN
@@ -160,6 +161,23 @@ Tensor to_bf16(const void* from, int64_t n) {
   return t;
 }
 
+/// b [n, k] -> [k, n]. oneDNN packs a transposed b inside every block of rows; once for all of them
+/// is cheaper.
+Tensor transposed(const float* b, int64_t n, int64_t k, int64_t ldb) {
+  Tensor t = Tensor::empty({k, n});
+  float* to = t.mutable_data<float>();
+  constexpr int64_t W = kLanes<float>;
+  parallel_for((n + W - 1) / W, std::max<int64_t>(1, kGrain / (W * k)), [=](int64_t first, int64_t last) {
+    for (int64_t j = first * W; j < std::min(n, last * W); j += W) {
+      const int64_t whole = j + W <= n ? k / W * W : 0;
+      if (whole > 0) tile_transpose(W, whole, b + j * ldb, ldb, to + j, n);
+      for (int64_t r = j; r < std::min(n, j + W); ++r)
+        for (int64_t p = whole; p < k; ++p) to[p * n + r] = b[r * ldb + p];
+    }
+  });
+  return t;
+}
+
 #endif
 
 template <class F>
@@ -246,7 +264,15 @@ void gemm(const Gemm& g, DType dtype) {
     in_one_thread_blocks(half, 2, 4, [](const Gemm& part) { onednn_block(part, true); });
     return;
   }
-  in_one_thread_blocks(g, item, item, [](const Gemm& part) { onednn_block(part, false); });
+  Gemm plain = g;
+  Tensor b;
+  if (g.transpose_b && g.batch == 1 && (g.m >= 512 || (g.m >= 128 && g.k >= 2048))) {
+    b = transposed(static_cast<const float*>(g.b), g.n, g.k, g.ldb);
+    plain.transpose_b = false;
+    plain.b = b.raw();
+    plain.ldb = g.n;
+  }
+  in_one_thread_blocks(plain, item, item, [](const Gemm& part) { onednn_block(part, false); });
 #else
   in_one_thread_blocks(g, item, item, [](const Gemm& part) { blas_gemm<float>(part); });
 #endif

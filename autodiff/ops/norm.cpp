@@ -20,9 +20,10 @@ struct NormAttrs {
   double eps;
 };
 
-/// Rows per chunk: at most 64 chunks, and at least some work in each.
+/// Rows per chunk: at most 32 chunks, as their partial sums are added up by one thread, and some
+/// work in each.
 int64_t row_grain(int64_t rows, int64_t width) {
-  return std::max({int64_t{1}, (rows + 63) / 64, 4096 / width});
+  return std::max({int64_t{1}, (rows + 31) / 32, kGrain / width});
 }
 
 void infer_norm(const char* where, std::size_t most_inputs, const Call& call, Outputs& out) {

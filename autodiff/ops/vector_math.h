@@ -31,6 +31,24 @@ inline float vexp(float x) {
   return x < -87.3f ? 0.f : (x > 88.7f ? HUGE_VALF : (x != x ? x : y));
 }
 
+/// e^x for x <= 0 (softmax and friends), a third cheaper: no overflow, and 2^n is one factor.
+inline float vexp_nonpositive(float x) {
+  const float clamped = x < -87.3f ? -87.3f : x;
+  const float shifted = clamped * 1.44269504f + 12582912.f;
+  const float n = shifted - 12582912.f;
+  const float r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
+  float p = 1.395740564e-3f;
+  p = p * r + 8.375970497e-3f;
+  p = p * r + 4.166605994e-2f;
+  p = p * r + 1.666640527e-1f;
+  p = p * r + 5.000000179e-1f;
+  p = p * r + 1.f;
+  p = p * r + 1.f;
+  const int32_t bits = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(12582912.f);
+  const float y = p * std::bit_cast<float>((bits + 127) << 23);
+  return x < -87.3f ? 0.f : y;
+}
+
 inline float vsigmoid(float x) { return 1.f / (1.f + vexp(-x)); }
 
 inline float vtanh(float x) {
@@ -72,7 +90,35 @@ inline float verf(float x) {
   return a < 1.f ? p * x : (x != x ? x : big);
 }
 
+/// The normal law at x: distribution function, and e^(-x^2/2) that comes with it.
+template <class T>
+struct NormalLaw {
+  T cdf, kernel;
+};
+/// Phi(-z) = e^(-z^2/2) R(z), z >= 0, with R a polynomial of degree 9 in t = 1/(1 + 0.26 z): both
+/// tails keep their digits (relative error of R at most 5e-7 in f32).
+inline NormalLaw<float> vnormal(float x) {
+  const float z = x < 0 ? -x : x;
+  const float kernel = vexp_nonpositive(-0.5f * x * x);
+  const float t = 1.f / (1.f + 0.26f * z);
+  float p = 3.125125447e-2f;
+  p = p * t - 1.563681224e-1f;
+  p = p * t + 2.586212779e-1f;
+  p = p * t - 1.589019377e-1f;
+  p = p * t + 1.663090987e-1f;
+  p = p * t + 4.879519761e-2f;
+  p = p * t + 1.035901886e-1f;
+  p = p * t + 1.029394917e-1f;
+  p = p * t + 1.037635479e-1f;
+  const float tail = p * t * kernel;
+  return {x < 0 ? tail : 1.f - tail, kernel};
+}
+
 inline double vexp(double x) { return std::exp(x); }
+inline double vexp_nonpositive(double x) { return std::exp(x); }
+inline NormalLaw<double> vnormal(double x) {
+  return {0.5 * std::erfc(-x * 0.70710678118654752), std::exp(-0.5 * x * x)};
+}
 inline double vsigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 inline double vtanh(double x) { return std::tanh(x); }
 inline double verf(double x) { return std::erf(x); }

@@ -39,8 +39,7 @@ std::vector<double> path_of(optim::Optimizer& o, double lr, bool decay = true,
   std::vector<double> path;
   for (double g : kGradients) {
     const Tensor gradient[] = {Tensor::full({1}, g, dtype)};
-    slab.store_gradients(gradient);
-    CHECK(o.step(slab, lr).applied);
+    CHECK(o.step(slab, gradient, lr).applied);
     path.push_back(p.item());
   }
   return path;
@@ -78,7 +77,8 @@ TEST_CASE("Lion does not move where there was never a gradient") {
   const optim::SlabEntry entries[] = {{"p", &p}};
   optim::Slab slab(entries);
   o->attach(slab);
-  o->step(slab, 0.1);
+  const Tensor none[] = {Tensor::zeros({3})};
+  o->step(slab, none, 0.1);
   CHECK(p.item(1) == 1);
 }
 
@@ -126,8 +126,7 @@ TEST_CASE("segments have their own decay and learning rate") {
   optim::Slab slab(entries);
   o->attach(slab);
   const Tensor g[] = {Tensor::ones({3}, DType::f64), Tensor::ones({3}, DType::f64)};
-  slab.store_gradients(g);
-  o->step(slab, 0.01);
+  o->step(slab, g, 0.01);
   CHECK(a.item(0) == Approx(1 - 0.01 * 0.5 - 0.01).epsilon(1e-9));
   CHECK(b.item(2) == Approx(1 - 0.001).epsilon(1e-9));
 }
@@ -144,15 +143,13 @@ TEST_CASE("clipping to the global norm, and steps that are not applied") {
   optim::Slab slab(entries);
   o->attach(slab);
   const Tensor g[] = {Tensor::full({1}, 3, DType::f64), Tensor::full({1}, 4, DType::f64)};
-  slab.store_gradients(g);
-  const auto outcome = o->step(slab, 1, 0.5);
+  const auto outcome = o->step(slab, g, 1, 0.5);
   CHECK(outcome.gradient_norm == Approx(5));
   CHECK(a.item() == Approx(-0.3).epsilon(1e-6));
   CHECK(b.item() == Approx(-0.4).epsilon(1e-6));
   for (double bad : {std::nan(""), std::numeric_limits<double>::infinity()}) {
     const Tensor broken[] = {Tensor::full({1}, bad, DType::f64), g[1]};
-    slab.store_gradients(broken);
-    const auto refused = o->step(slab, 1, 0.5);
+    const auto refused = o->step(slab, broken, 1, 0.5);
     CHECK_FALSE(refused.applied);
     CHECK_FALSE(std::isfinite(refused.gradient_norm));
   }
@@ -164,11 +161,12 @@ TEST_CASE("a step needs a slab that the optimizer knows") {
   Tensor p = Tensor::zeros({3}), q = Tensor::zeros({300});
   const optim::SlabEntry ep[] = {{"p", &p}}, eq[] = {{"q", &q}};
   optim::Slab small(ep), large(eq);
+  const Tensor g[] = {Tensor::zeros({3})}, h[] = {Tensor::zeros({300})};
   auto o = optim::make_optimizer("lion");
-  CHECK_THROWS_WITH(o->step(small, 1), Catch::Contains("attach"));
+  CHECK_THROWS_WITH(o->step(small, g, 1), Catch::Contains("attach"));
   o->attach(small);
-  CHECK_NOTHROW(o->step(small, 1));
-  CHECK_THROWS_WITH(o->step(large, 1), Catch::Contains("attach"));
+  CHECK_NOTHROW(o->step(small, g, 1));
+  CHECK_THROWS_WITH(o->step(large, h, 1), Catch::Contains("attach"));
 }
 
 TEST_CASE("every optimizer: same bits for one thread and two, resumes exactly, allocates nothing") {
@@ -196,8 +194,7 @@ TEST_CASE("every optimizer: same bits for one thread and two, resumes exactly, a
         }
         const Tensor g[] = {Rng(3).split(s).normal({n}), Rng(4).split(s).normal({33})};
         if (s == 2 && resume_at < 0) pool::freeze();
-        slab.store_gradients(g);
-        o->step(slab, 1e-2, 1.0);
+        o->step(slab, g, 1e-2, 1.0);
         if (s == 2 && resume_at < 0) CHECK(pool::stats().allocations_when_frozen == 0);
       }
       return slab.values().clone();
@@ -223,8 +220,8 @@ TEST_CASE("every optimizer finds the minimum of a quadratic") {
       Tensor g = Tensor::empty({10}, DType::f64);
       for (int i = 0; i < 10; ++i)
         g.mutable_data<double>()[i] = (1 + i) * (p.item(i) - target.item(i));
-      slab.store_gradients(std::span<const Tensor>(&g, 1));
-      o->step(slab, (entry.name == "sgd" ? 0.02 : 0.05) * (1 - s / 600.0));
+      o->step(slab, std::span<const Tensor>(&g, 1),
+              (entry.name == "sgd" ? 0.02 : 0.05) * (1 - s / 600.0));
     }
     for (int i = 0; i < 10; ++i) CHECK(p.item(i) == Approx(target.item(i)).margin(2e-3));
   }
