@@ -202,10 +202,11 @@ void in_one_thread_blocks(const Gemm& g, std::size_t item_a, std::size_t item_c,
     });
     return;
   }
-  // Blocks of the longer side of c, in multiples of 32; at most 16 of them.
+  // Blocks of the longer side of c, in multiples of 32. Few of them: each one packs its operands
+  // for itself, so with 16 blocks a product takes up to a tenth longer than with 4.
   const bool by_rows = g.m >= g.n;
-  const int64_t side = by_rows ? g.m : g.n;
-  const int64_t each = std::max<int64_t>(64, ((side + 15) / 16 + 31) / 32 * 32);
+  const int64_t side = by_rows ? g.m : g.n, blocks = work < 1e9 ? 4 : 8;
+  const int64_t each = std::max<int64_t>(64, ((side + blocks - 1) / blocks + 31) / 32 * 32);
   parallel_for(side, each, [&](int64_t b, int64_t e) {
     Gemm part = g;
     if (by_rows) {
