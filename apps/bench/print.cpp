@@ -52,10 +52,11 @@ void print_row(const json& row) {
   if (row.contains("products")) {
     const json& p = row["products"];
     std::printf(
-        "  products  %d calls alone take %.3f ms at %.1f GFLOP/s: %.0f%% of the step; the step "
-        "runs at %.0f%% of that rate\n",
-        p["calls"].get<int>(), number(p, "ms"), number(p, "gflop_per_s"),
-        100 * number(p, "share_of_step"), 100 * number(p, "step_at_this_rate"));
+        "  products  %d matrix products%s alone take %.3f ms at %.1f GFLOP/s: %.0f%% of the step; "
+        "the step runs at %.0f%% of that rate\n",
+        p["gemm"]["calls"].get<int>(), p.contains("conv") ? " and the convolutions" : "",
+        number(p, "ms"), number(p, "gflop_per_s"), 100 * number(p, "share_of_step"),
+        100 * number(p, "step_at_this_rate"));
   }
   if (row.contains("scaling"))
     std::printf("  threads   %.2f times as fast with %d as with 1 (%.3f ms)\n",

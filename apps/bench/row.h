@@ -47,5 +47,7 @@ const Row& find_row(const std::string& name);
 
 std::vector<Row> gpt_rows();
 std::vector<Row> generate_rows();
+std::vector<Row> ssm_rows();
+std::vector<Row> unet_rows();
 
 }  // namespace kindred::apps::bench
