@@ -32,8 +32,10 @@ class Layer(nn.Module):
         length = u.shape[-1]
         spectrum = torch.fft.rfft(self.kernel(length), n=2 * length)
         y = torch.fft.irfft(torch.fft.rfft(u, n=2 * length) * spectrum, n=2 * length)[..., :length]
-        y = F.gelu(y + self.D[:, None] * u)
-        return F.glu(self.mix(y.transpose(1, 2)), -1)
+        # The GELU comes after the transposition: PyTorch 1.13 computes wrong derivatives of F.gelu in f32 where the
+        # gradient that reaches it is a transposed view.
+        y = F.gelu((y + self.D[:, None] * u).transpose(1, 2))
+        return F.glu(self.mix(y), -1)
 
 
 class Training:
