@@ -18,30 +18,33 @@ class Generator:
         self.precision, self.length, self.prompt = precision, folder.symbols, folder.prompt
         self.model = Gpt(folder)
         heads, size = folder.heads, folder.width // folder.heads
-        self.keys = torch.empty(folder.layers, heads, folder.context, size)
-        self.values = torch.empty(folder.layers, heads, folder.context, size)
         # Queries come out scaled.
         with torch.no_grad():
             for block in self.model.blocks:
                 block.qkv.weight[:folder.width].mul_(1 / math.sqrt(size))
-                if block.qkv.bias is not None:
-                    block.qkv.bias[:folder.width].mul_(1 / math.sqrt(size))
+        keys = torch.empty(folder.layers, heads, folder.context, size)
+        values = torch.empty(folder.layers, heads, folder.context, size)
+        # For each position and layer: where its key and value go, and what its query sees. Views made once.
+        self.views = [[(keys[layer, :, at:at + 1], values[layer, :, at:at + 1],
+                        keys[layer, :, :at + 1].transpose(1, 2), values[layer, :, :at + 1])
+                       for layer in range(folder.layers)] for at in range(folder.symbols)]
         self.given = folder.tensor("uniform").to(torch.float64)
         self.drawn = None
         self.done = 0
 
     def logits(self, symbol, at):
+        """Logits after one more symbol; maps have no bias, so a residual sum is part of its product."""
         model, shape = self.model, (self.model.gain.numel(),)
         x = model.table[symbol] + model.positions[at]
-        for number, block in enumerate(model.blocks):
-            q, k, v = block.qkv(F.layer_norm(x, shape, block.gain1, block.shift1)).view(3, block.heads, 1, block.size)
-            self.keys[number, :, at:at + 1] = k
-            self.values[number, :, at:at + 1] = v
-            seen = slice(0, at + 1)
-            weights = torch.bmm(q, self.keys[number, :, seen].transpose(1, 2)).softmax(-1)
-            x = x + block.out(torch.bmm(weights, self.values[number, :, seen]).view(shape))
-            x = x + block.down(F.gelu(block.up(F.layer_norm(x, shape, block.gain2, block.shift2))))
-        return F.linear(F.layer_norm(x, shape, model.gain, model.shift), model.table)
+        for block, (new_key, new_value, keys, values) in zip(model.blocks, self.views[at]):
+            qkv = torch.mv(block.qkv.weight, F.layer_norm(x, shape, block.gain1))
+            q, k, v = qkv.view(3, block.heads, 1, block.size).unbind()
+            new_key.copy_(k)
+            new_value.copy_(v)
+            mixed = torch.bmm(torch.bmm(q, keys).softmax(-1), values)
+            x = torch.addmv(x, block.out.weight, mixed.view(shape))
+            x = torch.addmv(x, block.down.weight, F.gelu(torch.mv(block.up.weight, F.layer_norm(x, shape, block.gain2))))
+        return torch.mv(model.table, F.layer_norm(x, shape, model.gain))
 
     def draw(self, uniform):
         """The sequence that follows the prompt: the first symbol whose cumulative probability exceeds the number."""
