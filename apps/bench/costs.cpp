@@ -134,7 +134,7 @@ void print_costs(const nlohmann::json& costs) {
       "peak %.1f MB\n"
       "' marks derivatives. Bound: the larger of operations at %.1f GFLOP/s (a product of 1024 x "
       "1024 matrices) and "
-      "inputs and outputs at %.1f GB/s (triad)\n",
+      "inputs and outputs at %.1f GB/s (triad); above 100%% the caches helped\n",
       ms, costs["flops_per_step"].get<double>() / 1e9,
       costs["flops_per_step"].get<double>() / ms / 1e6, costs["bytes_per_step"].get<double>() / 1e6,
       costs["bytes_per_step"].get<double>() / ms / 1e6, costs["allocations_per_step"].get<double>(),

@@ -126,7 +126,7 @@ nlohmann::json time_products(const std::function<void()>& step) {
   pass();
   bins.clear();
   std::vector<double> passes;
-  for (double total = 0; passes.size() < 3 || (total < 1 && passes.size() < 200);) {
+  for (double total = 0; passes.size() < 3 || (total < 0.5 && passes.size() < 200);) {
     passes.push_back(pass());
     total += passes.back();
   }

@@ -15,15 +15,16 @@ from gpt import Gpt
 
 class Generator:
     def __init__(self, folder, precision):
-        self.precision, self.length, self.prompt = precision, folder.symbols, folder.prompt
-        self.model = Gpt(folder)
+        self.length, self.prompt = folder.symbols, folder.prompt
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # quicker than autocast's casts
+        self.model = Gpt(folder).to(dtype)
         heads, size = folder.heads, folder.width // folder.heads
         # Queries come out scaled.
         with torch.no_grad():
             for block in self.model.blocks:
                 block.qkv.weight[:folder.width].mul_(1 / math.sqrt(size))
-        keys = torch.empty(folder.layers, heads, folder.context, size)
-        values = torch.empty(folder.layers, heads, folder.context, size)
+        keys = torch.empty(folder.layers, heads, folder.context, size, dtype=dtype)
+        values = torch.empty(folder.layers, heads, folder.context, size, dtype=dtype)
         # For each position and layer: where its key and value go, and what its query sees. Views made once.
         self.views = [[(keys[layer, :, at:at + 1], values[layer, :, at:at + 1],
                         keys[layer, :, :at + 1].transpose(1, 2), values[layer, :, :at + 1])
@@ -49,7 +50,7 @@ class Generator:
     def draw(self, uniform):
         """The sequence that follows the prompt: the first symbol whose cumulative probability exceeds the number."""
         symbols, symbol = [], self.prompt
-        with torch.inference_mode(), protocol.arithmetic(self.precision):
+        with torch.inference_mode():
             for at in range(self.length):
                 below = self.logits(symbol, at).softmax(-1, dtype=torch.float32).cumsum(-1) <= uniform[at]
                 symbol = min(int(below.sum()), below.numel() - 1)
