@@ -22,6 +22,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+volatile sig_atomic_t g_signal = 0;
+void remember(int signal) { g_signal = signal; }
+void on_signals(void (*handler)(int)) {
+  struct sigaction action {};  // without SA_RESTART: poll() ends
+  action.sa_handler = handler;
+  for (const int signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
+}
+
 std::vector<std::string> changed(const Environment& changes) {
   std::vector<std::string> all;
   const auto name = [](const std::string& entry) { return entry.substr(0, entry.find('=')); };
@@ -53,6 +61,12 @@ std::string last_line(int file) {
 }
 
 }  // namespace
+
+SignalScope::SignalScope() {
+  g_signal = 0;
+  on_signals(remember);
+}
+SignalScope::~SignalScope() { on_signals(SIG_DFL); }
 
 Child::Child(std::string label, const std::vector<std::string>& arguments,
              const Environment& changes, double timeout_seconds)
@@ -108,6 +122,7 @@ void Child::failed(const std::string& what) {
     ::waitpid(pid_, nullptr, 0);
     pid_ = 0;
   }
+  if (g_signal) throw Interrupted{g_signal};
   throw ChildError(message);
 }
 
@@ -118,7 +133,7 @@ nlohmann::json Child::read() {
     const double left = std::chrono::duration<double>(end - Clock::now()).count();
     pollfd waiting{out_, POLLIN, 0};
     const int ready = left > 0 ? ::poll(&waiting, 1, static_cast<int>(1e3 * left) + 1) : 0;
-    if (ready < 0 && errno == EINTR) continue;
+    if (ready < 0 && errno == EINTR && !g_signal) continue;
     if (ready <= 0) failed("gives no answer");
     char buffer[65536];
     const ssize_t n = ::read(out_, buffer, sizeof buffer);
@@ -135,6 +150,7 @@ nlohmann::json Child::read() {
 }
 
 nlohmann::json Child::ask(const std::string& request) {
+  if (g_signal) throw Interrupted{g_signal};
   const std::string line = request + "\n";
   for (std::size_t done = 0; done < line.size();) {
     const ssize_t n = ::send(in_, line.data() + done, line.size() - done, MSG_NOSIGNAL);

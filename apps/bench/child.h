@@ -19,6 +19,19 @@ struct ChildError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Thrown instead, once SIGINT or SIGTERM has come while a SignalScope is alive: what was begun can
+/// be cleaned up on the way out.
+struct Interrupted {
+  int signal;
+};
+class SignalScope {
+ public:
+  SignalScope();
+  ~SignalScope();
+  SignalScope(const SignalScope&) = delete;
+  SignalScope& operator=(const SignalScope&) = delete;
+};
+
 class Child {
  public:
   /// Starts `arguments` (the first is looked up in PATH) and waits for its first line. Throws

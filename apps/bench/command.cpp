@@ -4,6 +4,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "apps/bench/child.h"
 #include "apps/bench/costs.h"
 #include "apps/bench/measure.h"
 #include "apps/bench/worker.h"
@@ -127,10 +128,13 @@ int bench_command(int argc, char** argv) {
                    {"threads", options.work.threads > 0 ? options.work.threads : threads()},
                    {"openblas_coretype", core ? json(core) : json()},
                    {"rows", json::array()}};
-  if (!line.json())
+  if (!line.json()) {
     std::printf("%s\nthreads %d, OPENBLAS_CORETYPE %s\n", gemm_description().c_str(),
                 document["threads"].get<int>(), core ? core : "unset");
+    std::fflush(stdout);
+  }
   bool comparable = true;
+  const bench::SignalScope signals;
   for (const bench::Row* row : rows) {
     harness::ProgressBar bar("bench " + row->name, 100, line.progress_mode());
     options.progress = [&](double fraction, const std::string& what) {
@@ -139,6 +143,10 @@ int bench_command(int argc, char** argv) {
     json result;
     try {
       result = bench::measure_row(*row, options);
+    } catch (const bench::Interrupted& stop) {
+      bar.finish();
+      std::cerr << "kindred bench: stopped by a signal\n";
+      return 128 + stop.signal;
     } catch (const std::runtime_error& error) {
       bar.finish();
       std::cerr << "kindred bench: " << row->name << ": " << error.what() << '\n';

@@ -10,6 +10,7 @@ namespace kindred::apps::bench {
 struct GptSize {
   int64_t layers, heads, width, context, batch, vocab;
   bool bias;
+  double lr = 1e-3;
 };
 inline constexpr GptSize kGptNano{4, 4, 128, 64, 12, 65, false};
 

@@ -73,12 +73,16 @@ class Measurement {
     losses_ = ours_->numbers("losses " + std::to_string(kBatches), "losses", kBatches);
     result_["losses"] = losses_;
     ours_steps_ = turn_length(*ours_);
-    if (!options_.python.empty()) try {
+    if (!options_.python.empty()) {
+      try {
         against_peer();
       } catch (const ChildError& error) {
         result_["error"] = error.what();
-        peer_.reset();
+      } catch (const json::exception& error) {
+        result_["error"] =
+            "the yardstick " + row_.peer + " answers in another form: " + error.what();
       }
+    }
     if (!result_["kindred"].contains("ms")) alone();
     peer_.reset();
     own_figures();

@@ -50,17 +50,20 @@ json count_step(Work& work) {
           {"pool_peak_bytes", pool.peak_bytes_in_use}};
 }
 
-/// Matrix products timed alone; convolutions as they run inside the step, which is nearly alone.
+/// Matrix products timed alone; convolutions of oneDNN as they run inside the step, which is nearly
+/// alone (without oneDNN they are matrix products).
 json all_products(Work& work) {
   const auto step = [&] { work.step(); };
   const json gemm = time_products(step);
   const Costs costs = measure_costs(step, 0, 5);
   double flops = 0, ms = 0;
+#ifdef KINDRED_ONEDNN
   for (const Cost& cost : costs.rows)
     if (cost.name.rfind("conv2d", 0) == 0) {
       flops += cost.flops / costs.steps;
       ms += 1e3 * cost.seconds / costs.steps;
     }
+#endif
   json products = {{"gemm", gemm}};
   if (ms > 0) products["conv"] = {{"flops", flops}, {"ms", ms}, {"gflop_per_s", flops / ms / 1e6}};
   flops += gemm.value("flops", 0.0);

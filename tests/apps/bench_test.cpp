@@ -38,8 +38,8 @@ struct Ran {
   int status;
   json row;
 };
-Ran bench(const Workplace& at, std::vector<std::string> more) {
-  std::vector<std::string> line{"bench", "gpt-nano", "--json", "--threads", "1", "--pairs", "2"};
+Ran bench(const Workplace& at, const std::string& pairs, std::vector<std::string> more) {
+  std::vector<std::string> line{"bench", "gpt-nano", "--json", "--threads", "1", "--pairs", pairs};
   line.insert(line.end(), more.begin(), more.end());
   const auto result = at.kindred(line);
   INFO(result.errors);
@@ -68,7 +68,7 @@ TEST_CASE("bench: a row alone, and against yardsticks with known answers", "[app
   std::filesystem::create_directory(at.path("peers"));
   const std::vector<std::string> against{"--python", "python3", "--peers", at.path("peers")};
 
-  const Ran alone = bench(at, {"--no-peer"});
+  const Ran alone = bench(at, "1", {"--no-peer"});
   CHECK(alone.status == 0);
   const json& row = alone.row;
   CHECK_FALSE(row.contains("ratio"));
@@ -88,7 +88,7 @@ TEST_CASE("bench: a row alone, and against yardsticks with known answers", "[app
   CHECK(losses[0].get<double>() == Approx(std::log(65.0)).margin(0.1));
 
   at.write("peers/gpt.py", stand_in(losses));
-  const Ran same = bench(at, against);
+  const Ran same = bench(at, "2", against);
   CHECK(same.status == 0);
   CHECK(same.row["comparison"]["largest_difference"] == 0);
   CHECK(same.row["comparison"]["same_work"] == true);
@@ -105,12 +105,12 @@ TEST_CASE("bench: a row alone, and against yardsticks with known answers", "[app
   json other = losses;
   other[19] = other[19].get<double>() + 0.01;
   at.write("peers/gpt.py", stand_in(other, "'not json'", ""));
-  const Ran garbage = bench(at, against);
+  const Ran garbage = bench(at, "1", against);
   CHECK(garbage.status == 6);
   CHECK_THAT(garbage.row["error"].get<std::string>(), Contains("gpt.py answers \"not json\""));
   CHECK(garbage.row["kindred"]["ms"].get<double>() > 0);  // kindred's figures stay
   at.write("peers/gpt.py", stand_in(other));
-  const Ran differs = bench(at, against);
+  const Ran differs = bench(at, "1", against);
   CHECK(differs.status == 6);
   CHECK_THAT(differs.row["error"].get<std::string>(), Contains("not the same work"));
   CHECK(differs.row["comparison"]["same_work"] == false);
@@ -139,6 +139,24 @@ TEST_CASE("a child that fails says how", "[apps][bench]") {
   CHECK(peer->numbers("losses 2", "losses", 2) == std::vector<double>{1, 2});
   CHECK_THROWS_WITH(peer->numbers("losses 3", "losses", 3), Contains("expected 3 numbers"));
   CHECK_THROWS_WITH(peer->numbers("memory", "losses", 1), Contains("expected 1 numbers"));
+}
+
+TEST_CASE("bench stopped by a signal leaves nothing behind", "[apps][bench]") {
+  const Workplace at;
+  std::filesystem::create_directory(at.path("tmp"));
+  std::filesystem::create_directory(at.path("peers"));
+  at.write("peers/gpt.py", "import os, time\nopen('started', 'w')\ntime.sleep(60)\n");
+  // The folder of weights lies in TMPDIR; the yardstick starts when it is complete.
+  const auto result = at.shell(
+      "export TMPDIR=$PWD/tmp\n"
+      "\"$kindred\" bench gpt-nano --threads 1 --no-progress --python python3 --peers peers &\n"
+      "while [ ! -e started ]; do sleep 0.05; done\n"
+      "ls tmp | wc -l\n"
+      "kill -TERM $!; wait $!");
+  CHECK(result.status == 128 + 15);
+  CHECK_THAT(result.errors, Contains("stopped by a signal"));
+  CHECK_THAT(result.output, Catch::Matchers::EndsWith("\n1\n"));
+  CHECK(std::filesystem::is_empty(at.path("tmp")));
 }
 
 TEST_CASE("turns alternate, and each pair has its ratio", "[apps][bench]") {
