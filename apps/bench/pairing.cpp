@@ -46,20 +46,24 @@ std::vector<Candidate> peer_candidates(int threads, const std::string& precision
   std::vector<std::string> cores{core ? std::string("OPENBLAS_CORETYPE=") + core : ""};
   if (core) cores.emplace_back("OPENBLAS_CORETYPE");  // the name alone: unset
   std::vector<std::string> blas{"1"}, precisions{"f32"};
-  if (threads > 1) blas.push_back(all);
+  std::vector<std::string> waits{""};
+  if (threads > 1) {
+    blas.push_back(all);
+    waits = {"", "OMP_WAIT_POLICY=passive", "GOMP_SPINCOUNT=3000"};
+  }
   if (precision == "bf16") precisions.emplace_back("bf16");
   std::vector<Candidate> candidates;
   for (const std::string& p : precisions)
     for (const std::string& c : cores)
       for (const std::string& b : blas)
-        for (const bool spin : {false, true}) {
-          if (spin && threads == 1) continue;
-          const std::string wait = spin ? "GOMP_SPINCOUNT=3000" : "OMP_WAIT_POLICY=passive";
+        for (const std::string& wait : waits) {
           Candidate next{
-              "OPENBLAS_NUM_THREADS=" + b + " " + wait,
+              "OPENBLAS_NUM_THREADS=" + b,
               p,
-              {"OMP_NUM_THREADS=" + all, "OPENBLAS_NUM_THREADS=" + b, "PYTHONDONTWRITEBYTECODE=1",
-               wait, spin ? "OMP_WAIT_POLICY" : "GOMP_SPINCOUNT"}};
+              {"OMP_NUM_THREADS=" + all, "OPENBLAS_NUM_THREADS=" + b, "PYTHONDONTWRITEBYTECODE=1"}};
+          for (const std::string variable : {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"})
+            next.environment.push_back(wait.starts_with(variable) ? wait : variable);
+          if (!wait.empty()) next.name += " " + wait;
           if (!c.empty()) {
             next.environment.push_back(c);
             next.name += c.find('=') == std::string::npos ? " OPENBLAS_CORETYPE unset" : " " + c;

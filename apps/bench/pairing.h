@@ -29,9 +29,9 @@ struct Candidate {
   std::string name, precision;
   Environment environment;
 };
-/// OpenBLAS on one thread or all, waiting threads asleep or spinning as kindred's do,
-/// OPENBLAS_CORETYPE as it is and unset where it is set; for bf16 each with autocast too. Its best
-/// counts.
+/// OpenBLAS on one thread or all; waiting threads as the library likes, asleep, or spinning as
+/// kindred's do; OPENBLAS_CORETYPE as it is and unset where it is set; for bf16 each with autocast
+/// too. Its best counts.
 std::vector<Candidate> peer_candidates(int threads, const std::string& precision);
 
 }  // namespace kindred::apps::bench
