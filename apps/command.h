@@ -59,6 +59,8 @@ int eval_command(int argc, char** argv);
 int sample_command(int argc, char** argv);
 int compare_command(int argc, char** argv);
 int ngram_command(int argc, char** argv);
+int bench_command(int argc, char** argv);
+int profile_command(int argc, char** argv);
 int inspect_command(int argc, char** argv);
 int options_command(int argc, char** argv);
 int info_command(int argc, char** argv);

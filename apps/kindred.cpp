@@ -27,6 +27,8 @@ const std::vector<Command> kCommands = {
     {"sample", "draw images or text from a trained model", kindred::apps::sample_command},
     {"ngram", "count-based text baselines", kindred::apps::ngram_command},
     {"data", "list, describe, fetch and verify data sets", kindred::apps::data_command},
+    {"bench", "time kindred and PyTorch on the same work", kindred::apps::bench_command},
+    {"profile", "where the time of training goes, op by op", kindred::apps::profile_command},
     {"inspect", "what is in a snapshot", kindred::apps::inspect_command},
     {"options", "every setting of a family with its default", kindred::apps::options_command},
     {"info", "version, libraries, processor", kindred::apps::info_command},

@@ -24,6 +24,7 @@ namespace kindred {
 namespace {
 
 GemmPrecision g_precision = GemmPrecision::f32;
+GemmRecorder* g_recorder = nullptr;
 
 /// Both libraries split their work by omp_get_max_threads() at every call (OpenBLAS whatever
 /// openblas_set_num_threads() said before), and round accordingly: OpenMP itself is held at one
@@ -236,8 +237,15 @@ void set_gemm_precision(GemmPrecision precision) {
 }
 GemmPrecision gemm_precision() { return g_precision; }
 
+GemmRecorder::GemmRecorder() {
+  check(!g_recorder, "gemm", "another recorder is alive");
+  g_recorder = this;
+}
+GemmRecorder::~GemmRecorder() { g_recorder = nullptr; }
+
 void gemm(const Gemm& g, DType dtype) {
   if (g.m == 0 || g.n == 0 || g.batch == 0) return;
+  if (g_recorder) g_recorder->calls_.push_back({g, dtype});
   const std::size_t item = size_of(dtype);
   if (g.k == 0) {
     if (g.accumulate) return;

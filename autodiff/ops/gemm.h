@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "autodiff/tensor.h"
 
@@ -26,6 +27,26 @@ void gemm(const Gemm& g, DType dtype);
 enum class GemmPrecision { f32, bf16 };
 void set_gemm_precision(GemmPrecision precision);
 GemmPrecision gemm_precision();
+
+/// Keeps every call of gemm() while one is alive, in order, so that a benchmark can repeat the
+/// products of a piece of work without the rest. The pointers only tell which calls share memory.
+class GemmRecorder {
+ public:
+  struct Entry {
+    Gemm call;
+    DType dtype;
+  };
+  /// Starts. One at a time: usage error if another is alive.
+  GemmRecorder();
+  ~GemmRecorder();
+  GemmRecorder(const GemmRecorder&) = delete;
+  GemmRecorder& operator=(const GemmRecorder&) = delete;
+  const std::vector<Entry>& calls() const { return calls_; }
+
+ private:
+  friend void gemm(const Gemm& g, DType dtype);
+  std::vector<Entry> calls_;
+};
 
 /// Which libraries do the work, for benchmarks and manifests: "oneDNN 2.6.3 (avx512_core), ...".
 std::string gemm_description();

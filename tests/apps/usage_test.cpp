@@ -45,8 +45,8 @@ TEST_CASE("help goes to standard output, its absence to standard error", "[apps]
     CHECK_THAT(help.output, Contains("usage: kindred COMMAND"));
     CHECK(help.errors.empty());
   }
-  for (const char* command :
-       {"compare", "train", "eval", "sample", "ngram", "data", "inspect", "options", "info"}) {
+  for (const char* command : {"compare", "train", "eval", "sample", "ngram", "data", "bench",
+                              "profile", "inspect", "options", "info"}) {
     const auto help = at.kindred({command, "--help"});
     INFO(command);
     CHECK(help.status == 0);
@@ -83,6 +83,14 @@ TEST_CASE("wrong commands and flags", "[apps]") {
                  {{"data", "lst"}, 2, "unknown verb \"lst\""},
                  {{"data", "get"}, 2, "needs the name of a data set"},
                  {{"data", "get", "cifar"}, 2, "known sources: digits"},
+                 {{"bench"}, 2, "name a row, or all"},
+                 {{"bench", "gpt-mano"}, 2, "unknown row \"gpt-mano\"; choose from gpt-nano"},
+                 {{"bench", "unet", "--precision", "f16"}, 2, "choose f32 or bf16"},
+                 {{"bench", "unet", "--threads", "-1"}, 2, "--threads is not negative"},
+                 {{"bench", "unet", "--pairs", "0"}, 2, "--pairs is at least 1"},
+                 {{"bench", "--worker"}, 2, "for the program itself"},
+                 {{"profile"}, 2, "nothing says what to train"},
+                 {{"profile", "-f", "ssm", "--steps", "0"}, 2, "--steps is at least 1"},
                  {{"info", "--jsn"}, 2, "'--jsn'"}});
   CHECK(at.files().empty());
 }

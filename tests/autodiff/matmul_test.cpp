@@ -169,3 +169,27 @@ TEST_CASE("bf16 products round their inputs and sum in f32") {
 TEST_CASE("the library behind the products is named") {
   CHECK(gemm_description().find("OpenBLAS") != std::string::npos);
 }
+
+TEST_CASE("a recorder keeps the matrix products of a piece of work, in order") {
+  Tensor x = Rng(1).normal({6, 5}), w = Rng(2).normal({4, 5});
+  x.set_requires_grad();
+  w.set_requires_grad();
+  {
+    const GemmRecorder recorder;
+    CHECK_THROWS_WITH(GemmRecorder(), Catch::Contains("[gemm]"));
+    const Tensor y = linear(x, w);
+    grad(y, std::vector<Tensor>{x, w});
+    const auto& calls = recorder.calls();
+    REQUIRE(calls.size() == 3);  // y = x w^T, dx = g w, dw = g^T x
+    CHECK(calls[0].call.a == x.raw());
+    CHECK(calls[0].call.b == w.raw());
+    CHECK(calls[0].call.c == y.raw());
+    for (const auto& [g, dtype] : calls) {
+      CHECK(g.batch * g.m * g.n * g.k == 6 * 5 * 4);
+      CHECK(dtype == DType::f32);
+    }
+    CHECK(calls[0].call.transpose_b);
+  }
+  const GemmRecorder later;
+  CHECK(later.calls().empty());
+}
