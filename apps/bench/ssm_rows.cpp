@@ -66,8 +66,7 @@ class LayerWork final : public Work {
   }
   double checked_step() override {
     const Tensor error = loss();
-    slab_->store_gradients(grad(error, slab_->parameters()));
-    optimizer_->step(*slab_, kLr);
+    optimizer_->step(*slab_, grad(error, slab_->parameters()), kLr);
     return error.item();
   }
   void step() override { grad(loss(), wanted_); }
