@@ -1,5 +1,6 @@
 // What the kernels of the long convolution share: the shapes, scratch rows, and the two FFT paths
-// behind fftconv.cpp. Both compute, with rev the reversal of time,
+// behind fftconv.cpp (a kernel treats kLanes<T> neighbouring channels as one vector). Both compute,
+// with rev the reversal of time,
 //   fft_convolution   y = k * u, or with `transposed` rev(k * rev(u))
 //   fft_backward      dk[h,i] = sum_{b,t>=i} g[b,t,h] u[b,t-i,h] and, unless du is null, the
 //                     transposed convolution of g with k: the spectra of g serve both.
@@ -7,6 +8,7 @@
 #pragma once
 #include <cstdint>
 
+#include "autodiff/ops/tiles.h"
 #include "autodiff/parallel.h"
 #include "autodiff/tensor.h"
 
@@ -30,16 +32,6 @@ class ConvScratch {
   int64_t row_;
   Tensor all_;
 };
-
-#ifdef __AVX512F__
-inline constexpr int kVectorBytes = 64;
-#else
-inline constexpr int kVectorBytes = 32;
-#endif
-
-/// Neighbouring channels that a kernel treats as one vector.
-template <class T>
-inline constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 
 void fft_convolution(const float* u, const float* k, float* y, const ConvDims& d, bool transposed);
 void fft_convolution(const double* u, const double* k, double* y, const ConvDims& d,

@@ -18,20 +18,16 @@ constexpr int64_t kRowFloats = 2 * W;
 
 /// lanes[l][w] = k[w][l]; the lanes from `width` on are zero.
 void transpose_in(float* lanes, const float* k, int64_t L, int64_t width) {
-  for (int64_t l = 0; l < L; l += W) {
-    const int64_t steps = std::min<int64_t>(W, L - l);
-    for (int64_t i = 0; i < steps; ++i) {
-      float* __restrict out = lanes + (l + i) * W;
-      for (int64_t w = 0; w < W; ++w) out[w] = w < width ? k[w * L + l + i] : 0.f;
-    }
-  }
+  const int64_t whole = width == W ? L / W * W : 0;
+  tile_transpose(W, whole, k, L, lanes, W);
+  for (int64_t l = whole; l < L; ++l)
+    for (int64_t w = 0; w < W; ++w) lanes[l * W + w] = w < width ? k[w * L + l] : 0.f;
 }
-void transpose_out(float* k, const float* lanes, int64_t L, int64_t width, float scale) {
-  for (int64_t l = 0; l < L; l += W) {
-    const int64_t steps = std::min<int64_t>(W, L - l);
-    for (int64_t w = 0; w < width; ++w)
-      for (int64_t i = 0; i < steps; ++i) k[w * L + l + i] = scale * lanes[(l + i) * W + w];
-  }
+void transpose_out(float* k, const float* lanes, int64_t L, int64_t width) {
+  const int64_t whole = width == W ? L / W * W : 0;
+  tile_transpose(whole, W, lanes, W, k, L);
+  for (int64_t w = 0; w < width; ++w)
+    for (int64_t l = whole; l < L; ++l) k[w * L + l] = lanes[l * W + w];
 }
 
 const auto down = [](Row* x) {
@@ -168,6 +164,7 @@ void fft_backward(const float* g, const float* u, const float* k, float* du, flo
           walk(plan, 0, 0, both_down, leaf, stay);
         }
       }
+      const float scale = 1.f / static_cast<float>(plan.n);
       const auto leaf = [&](int radix, int64_t row, int blocks) {
         with_radix(radix, [&]<class R>(R) {
           for (Row* at = sum + row; at < sum + row + blocks * R::value; at += R::value) {
@@ -176,14 +173,14 @@ void fft_backward(const float* g, const float* u, const float* k, float* du, flo
             for (int q = 0; q < R::value; ++q) z[q] = at[q];
             inverse_butterfly(z);
 #pragma GCC unroll 8
-            for (int q = 0; q < R::value; ++q) at[q] = z[q];
+            for (int q = 0; q < R::value; ++q) at[q] = scale * z[q];
           }
         });
       };
       walk(plan, 0, 0, stay, leaf, up(sum));
       auto* lanes = reinterpret_cast<float*>(xg);
       first_level_inverse(plan, sum, {lanes, W, d.L, W});
-      transpose_out(dk + h * d.L, lanes, d.L, width, 1.f / static_cast<float>(plan.n));
+      transpose_out(dk + h * d.L, lanes, d.L, width);
     }
   });
 }

@@ -54,23 +54,21 @@ Plan make_plan(int64_t n) {
   return plan;
 }
 
-typedef float Unaligned __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
-
 template <bool kFull>
-inline Vector load(const Lanes& in, int64_t row) {
-  if (row >= in.L) return Vector{};
+inline Lane load(const Lanes& in, int64_t row) {
+  if (row >= in.L) return Lane{};
   const float* p = in.at + row * in.step;
-  if constexpr (kFull) return *reinterpret_cast<const Unaligned*>(p);
-  Vector v{};
+  if constexpr (kFull) return as_vector(p);
+  Lane v{};
   std::memcpy(&v, p, static_cast<std::size_t>(in.width) * sizeof(float));
   return v;
 }
 template <bool kFull>
-inline void store(const MutableLanes& out, int64_t row, const Vector& v) {
+inline void store(const MutableLanes& out, int64_t row, const Lane& v) {
   if (row >= out.L) return;
   float* p = out.at + row * out.step;
   if constexpr (kFull) {
-    *reinterpret_cast<Unaligned*>(p) = v;
+    as_vector(p) = v;
   } else {
     std::memcpy(p, &v, static_cast<std::size_t>(out.width) * sizeof(float));
   }
@@ -86,7 +84,7 @@ void first(const Plan& plan, const Lanes& in, Row* __restrict x) {
     Row z[R];
 #pragma GCC unroll 8
     for (int q = 0; q < R; ++q) {
-      const Vector v = load<kFull>(in, q * m + j);
+      const Lane v = load<kFull>(in, q * m + j);
       z[q] = {v * corner[q].re, v * corner[q].im};
     }
     butterfly<R>(z);

@@ -21,11 +21,11 @@
 
 namespace kindred::lane_fft {
 
-typedef float Vector __attribute__((vector_size(kVectorBytes), may_alias));
+using Lane = Vector<float>;
 
 /// One row: the real and the imaginary parts of all lanes.
 struct Row {
-  Vector re, im;
+  Lane re, im;
 };
 
 inline Row operator+(const Row& a, const Row& b) { return {a.re + b.re, a.im + b.im}; }
