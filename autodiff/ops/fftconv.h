@@ -14,7 +14,7 @@
 
 namespace kindred {
 
-inline constexpr int64_t kDirectConvolution = 256;
+inline constexpr int64_t kDirectConvolution = 64;
 
 /// u [B, L, H], k [H, L] -> [B, L, H]. A skip connection D u costs nothing: add D to k[:, 0].
 Tensor fftconv(const Tensor& u, const Tensor& k);
