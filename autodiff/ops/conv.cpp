@@ -7,6 +7,7 @@
 
 #include "autodiff/op.h"
 #include "autodiff/ops/conv_kernels.h"
+#include "autodiff/ops/gemm.h"
 #include "autodiff/ops/layout.h"
 
 namespace kindred {
@@ -110,9 +111,18 @@ ConvShape weight_grad_shape(const Call& call) {
 
 // ---- kernels ------------------------------------------------------------------------------------
 
+bool in_bf16() { return gemm_precision() == GemmPrecision::bf16; }
+bool by_winograd(const ConvShape& s, DType dtype) {
+  return dtype == DType::f32 && conv_winograd::serves(s, in_bf16());
+}
+
 void run_forward(const Call& call, std::span<Tensor> out) {
   const ConvShape s = forward_shape(call);
   const bool bias = call.in.size() == 3;
+  if (by_winograd(s, out[0].dtype()))
+    return conv_winograd::forward(s, call.in[0].data<float>(), call.in[1].data<float>(),
+                                  bias ? call.in[2].data<float>() : nullptr,
+                                  out[0].mutable_data<float>(), in_bf16());
 #ifdef KINDRED_ONEDNN
   if (out[0].dtype() == DType::f32)
     return conv_onednn::forward(s, call.in[0].data<float>(), call.in[1].data<float>(),
@@ -127,6 +137,9 @@ void run_forward(const Call& call, std::span<Tensor> out) {
 
 void run_input_grad(const Call& call, std::span<Tensor> out) {
   const ConvShape s = input_grad_shape(call);
+  if (by_winograd(s, out[0].dtype()))
+    return conv_winograd::input_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
+                                     out[0].mutable_data<float>(), in_bf16());
 #ifdef KINDRED_ONEDNN
   if (out[0].dtype() == DType::f32)
     return conv_onednn::input_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
@@ -140,6 +153,9 @@ void run_input_grad(const Call& call, std::span<Tensor> out) {
 
 void run_weight_grad(const Call& call, std::span<Tensor> out) {
   const ConvShape s = weight_grad_shape(call);
+  if (by_winograd(s, out[0].dtype()))
+    return conv_winograd::weight_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
+                                      out[0].mutable_data<float>(), in_bf16());
 #ifdef KINDRED_ONEDNN
   if (out[0].dtype() == DType::f32)
     return conv_onednn::weight_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),

@@ -1,6 +1,7 @@
 // The seam of convolution: what the ops of conv.h ask of a library. conv_onednn does f32 (and bf16
-// inputs) where oneDNN is built in; conv_im2col does f64, and f32 without oneDNN. All buffers are
-// plain row-major: x [B,H,W,C], w [O,kh,kw,C], y and g [B,H',W',O]. One caller at a time.
+// inputs) where oneDNN is built in; conv_im2col does f64, and f32 without oneDNN; conv_winograd
+// takes the 3x3 kernels it serves from both. All buffers are plain row-major: x [B,H,W,C], w
+// [O,kh,kw,C], y and g [B,H',W',O]. One caller at a time.
 #pragma once
 #include <cstdint>
 
@@ -31,6 +32,18 @@ void input_grad(const ConvShape& s, const T* g, const T* w, T* dx);
 template <class T>
 void weight_grad(const ConvShape& s, const T* x, const T* g, T* dw);
 }  // namespace conv_im2col
+
+/// 3x3 kernels with stride 1 and padding 1 between multiples of 16 channels: Winograd's minimal
+/// filtering, 2.25 times fewer products than the definition.
+namespace conv_winograd {
+/// bf16: the transformed operands are rounded (sums stay f32); needs a build for AVX512-BF16.
+bool serves(const ConvShape& s, bool bf16);
+/// bias may be null.
+void forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
+             bool bf16);
+void input_grad(const ConvShape& s, const float* g, const float* w, float* dx, bool bf16);
+void weight_grad(const ConvShape& s, const float* x, const float* g, float* dw, bool bf16);
+}  // namespace conv_winograd
 
 #ifdef KINDRED_ONEDNN
 /// Inputs are rounded to bf16 first (sums stay f32) while gemm_precision() is bf16.
