@@ -7,6 +7,7 @@
 // F(4x4, 3x3) would not be. In bf16 the transformed operands are rounded and sums stay f32.
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "autodiff/ops/conv_kernels.h"
 #include "autodiff/ops/tiles.h"
@@ -36,8 +37,12 @@ struct Single {
   static V multiply_add(const V& sum, Unit a, const Unit* b) { return sum + a * as_vector(b); }
   /// kWidth numbers along the summed dimension.
   static void store_along(Unit* to, const V& v) { as_vector(to) = v; }
-  /// One number of each of kWidth columns.
-  static void store_across(Unit* to, const V* v) { as_vector(to) = v[0]; }
+  /// Number i of a unit, in each of kWidth columns; number 0 comes first.
+  template <int i>
+  static void store_across(Unit* to, const V& v) {
+    static_assert(i == 0);
+    as_vector(to) = v;
+  }
 };
 
 #ifdef KINDRED_WINOGRAD_BF16
@@ -50,9 +55,6 @@ struct Brief {
   static __m256i round(const V& v) {
     return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(reinterpret_cast<__m512>(v)));
   }
-  static Units widen(__m256i v) {
-    return __builtin_convertvector(reinterpret_cast<Halves>(v), Units);
-  }
   static V multiply_add(const V& sum, Unit a, const Unit* b) {
     return reinterpret_cast<V>(
         _mm512_dpbf16_ps(reinterpret_cast<__m512>(sum),
@@ -62,8 +64,11 @@ struct Brief {
   static void store_along(Unit* to, const V& v) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), round(v));
   }
-  static void store_across(Unit* to, const V* v) {
-    *reinterpret_cast<Units*>(to) = widen(round(v[0])) | widen(round(v[1])) << 16;
+  template <int i>
+  static void store_across(Unit* to, const V& v) {
+    Units& units = *reinterpret_cast<Units*>(to);
+    const Units half = __builtin_convertvector(reinterpret_cast<Halves>(round(v)), Units);
+    units = i == 0 ? half : units | half << 16;
   }
 };
 #endif
@@ -110,46 +115,91 @@ struct Tiling {
   int64_t count() const { return batch * rows * columns; }
 };
 
-/// A tile by its number: image, and its upper left pixel.
-struct Place {
-  int64_t image, y, x;
-};
-Place place(const Tiling& t, int64_t tile) {
-  const int64_t row = tile / t.columns;
-  return {row / t.rows, 2 * (row % t.rows), 2 * (tile % t.columns)};
+/// body(image, row, first column, number of columns, position) for each run of tiles of one row
+/// among the tiles [first, first + n); position counts from 0.
+template <class Body>
+void for_runs(const Tiling& t, int64_t first, int64_t n, Body&& body) {
+  int64_t row = first / t.columns, column = first % t.columns;
+  for (int64_t at = 0; at < n; ++row, column = 0) {
+    const int64_t length = std::min(t.columns - column, n - at);
+    body(row / t.rows, row % t.rows, column, length, at);
+    at += length;
+  }
 }
 
-/// Where the n x n pixels from (y, x) on lie; what is outside the image points at zeros.
-template <int n>
-void pixels(const Tiling& t, const Place& at, int64_t y, int64_t x, int64_t channels,
-            const float* data, const float* zeros, const float* (&out)[n * n]) {
-  const bool exists = at.image < t.batch;
-  for (int i = 0; i < n; ++i)
-    for (int j = 0; j < n; ++j) {
-      const bool inside = exists && y + i >= 0 && y + i < t.height && x + j >= 0 && x + j < t.width;
-      out[i * n + j] =
-          inside ? data + ((at.image * t.height + y + i) * t.width + x + j) * channels : zeros;
+/// B^T x B of a run of tiles: store(element, tile, channel, kWidth channels). Neighbouring tiles
+/// share two columns of pixels. `zeros`: as many as there are channels.
+template <class Store>
+inline void input_run(const Tiling& t, int64_t channels, const float* __restrict x,
+                      const float* __restrict zeros, int64_t image, int64_t row, int64_t column,
+                      int64_t length, Store&& store) {
+  const float* lines[4];
+  int64_t steps[4];
+  for (int u = 0; u < 4; ++u) {
+    const int64_t y = 2 * row - 1 + u;
+    const bool inside = y >= 0 && y < t.height;
+    lines[u] = inside ? x + (image * t.height + y) * t.width * channels : zeros;
+    steps[u] = inside ? channels : 0;
+  }
+  for (int64_t c = 0; c < channels; c += kWidth) {
+    const auto load = [&](int64_t at, V(&out)[4]) {
+      if (at < 0 || at >= t.width) {
+        out[0] = out[1] = out[2] = out[3] = V{};
+        return;
+      }
+#pragma GCC unroll 4
+      for (int u = 0; u < 4; ++u) out[u] = as_vector(lines[u] + at * steps[u] + c);
+      analyse(out[0], out[1], out[2], out[3]);
+    };
+    V pixels[4][4];  // [column][row]
+    load(2 * column - 1, pixels[0]);
+    load(2 * column, pixels[1]);
+    for (int64_t j = 0; j < length; ++j) {
+      load(2 * (column + j) + 1, pixels[2]);
+      load(2 * (column + j) + 2, pixels[3]);
+#pragma GCC unroll 4
+      for (int u = 0; u < 4; ++u) {
+        V d0 = pixels[0][u], d1 = pixels[1][u], d2 = pixels[2][u], d3 = pixels[3][u];
+        analyse(d0, d1, d2, d3);
+        store(4 * u, j, c, d0);
+        store(4 * u + 1, j, c, d1);
+        store(4 * u + 2, j, c, d2);
+        store(4 * u + 3, j, c, d3);
+        pixels[0][u] = pixels[2][u];
+        pixels[1][u] = pixels[3][u];
+      }
     }
+  }
 }
 
-/// B^T x B of kWidth channels.
-inline void input_tile(const float* const (&from)[16], int64_t channel, V (&d)[kElements]) {
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) d[i] = as_vector(from[i] + channel);
+/// A g A^T of a run of tiles, in the same way.
+template <class Store>
+inline void gradient_run(const Tiling& t, int64_t channels, const float* __restrict g,
+                         const float* __restrict zeros, int64_t image, int64_t row, int64_t column,
+                         int64_t length, Store&& store) {
+  const float* upper = g + (image * t.height + 2 * row) * t.width * channels;
+  const bool below = 2 * row + 1 < t.height;
+  const float* lower = below ? upper + t.width * channels : zeros;
+  const int64_t step = below ? channels : 0;
+  for (int64_t c = 0; c < channels; c += kWidth)
+    for (int64_t j = 0; j < length; ++j) {
+      const int64_t left = 2 * (column + j), right = left + 1;
+      V half[8];  // [4][2]
+      spread(as_vector(upper + left * channels + c), as_vector(lower + left * step + c), half, 2);
+      if (right < t.width) {
+        spread(as_vector(upper + right * channels + c), as_vector(lower + right * step + c),
+               half + 1, 2);
+      } else {
+        half[1] = half[3] = half[5] = half[7] = V{};
+      }
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) analyse(d[i], d[4 + i], d[8 + i], d[12 + i]);
+      for (int u = 0; u < 4; ++u) {
+        V d[4];
+        spread(half[2 * u], half[2 * u + 1], d, 1);
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) analyse(d[4 * i], d[4 * i + 1], d[4 * i + 2], d[4 * i + 3]);
-}
-
-/// A g A^T of kWidth channels.
-inline void gradient_tile(const float* const (&from)[4], int64_t channel, V (&d)[kElements]) {
-  V half[8];  // [4][2]
-#pragma GCC unroll 2
-  for (int j = 0; j < 2; ++j)
-    spread(as_vector(from[j] + channel), as_vector(from[2 + j] + channel), half + j, 2);
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) spread(half[2 * i], half[2 * i + 1], d + 4 * i, 1);
+        for (int v = 0; v < 4; ++v) store(4 * u + v, j, c, d[v]);
+      }
+    }
 }
 
 /// Distance of the elements in buffers [element][row][units]: one cache line more than a matrix, so
@@ -241,17 +291,17 @@ void transform_weights(const Map& map, const float* __restrict w, int64_t first,
                         : as_vector(turned + (tap * kWidth + i) * kWidth);
     };
     for (int64_t i = 0; i < kWidth; i += N::kPer) {
-      V full[kElements][N::kPer];
-      for (int q = 0; q < N::kPer; ++q) {
+      const auto transform = [&]<int q>(std::integral_constant<int, q>) {
         V half[12], all[kElements];  // half [4][3]
         for (int v = 0; v < 3; ++v)
           expand(taps(v, i + q), taps(3 + v, i + q), taps(6 + v, i + q), half + v, 3);
         for (int u = 0; u < 4; ++u)
           expand(half[3 * u], half[3 * u + 1], half[3 * u + 2], all + 4 * u, 1);
-        for (int e = 0; e < kElements; ++e) full[e][q] = all[e];
-      }
-      for (int e = 0; e < kElements; ++e)
-        N::store_across(to + (e * k + (c + i) / N::kPer) * width, full[e]);
+        for (int e = 0; e < kElements; ++e)
+          N::template store_across<q>(to + (e * k + (c + i) / N::kPer) * width, all[e]);
+      };
+      transform(std::integral_constant<int, 0>{});
+      if constexpr (N::kPer == 2) transform(std::integral_constant<int, 1>{});
     }
   }
 }
@@ -259,27 +309,31 @@ void transform_weights(const Map& map, const float* __restrict w, int64_t first,
 /// A^T m A + bias of the block's tiles for `width` outputs from `block` on.
 void write_tiles(const Tiling& t, int64_t first, int64_t tiles, int64_t stride, const float* m,
                  int64_t width, int64_t channels, int64_t block, const float* bias, float* y) {
-  for (int64_t i = 0; i < tiles; ++i) {
-    const Place at = place(t, first + i);
-    float* out = y + ((at.image * t.height + at.y) * t.width + at.x) * channels + block;
-    const bool right = at.x + 1 < t.width, below = at.y + 1 < t.height;
-    for (int64_t c = 0; c < width; c += kWidth) {
-      V all[kElements], half[8];  // half [2][4]
+  for_runs(t, first, tiles, [&](int64_t image, int64_t row, int64_t column, int64_t n, int64_t at) {
+    const bool below = 2 * row + 1 < t.height;
+    float* line = y + ((image * t.height + 2 * row) * t.width + 2 * column) * channels + block;
+    for (int64_t j = 0; j < n; ++j) {
+      const bool right = 2 * (column + j) + 1 < t.width;
+      for (int64_t c = 0; c < width; c += kWidth) {
+        float* __restrict out = line + 2 * j * channels + c;
+        V all[kElements], half[8];  // half [2][4]
 #pragma GCC unroll 16
-      for (int e = 0; e < kElements; ++e) all[e] = as_vector(m + e * stride + i * width + c);
+        for (int e = 0; e < kElements; ++e)
+          all[e] = as_vector(m + e * stride + (at + j) * width + c);
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) gather(all + j, 4, half[j], half[4 + j]);
-      const V start = bias ? as_vector(bias + block + c) : V{};
-      V a, b;
-      gather(half, 1, a, b);
-      as_vector(out + c) = a + start;
-      if (right) as_vector(out + channels + c) = b + start;
-      if (!below) continue;
-      gather(half + 4, 1, a, b);
-      as_vector(out + t.width * channels + c) = a + start;
-      if (right) as_vector(out + (t.width + 1) * channels + c) = b + start;
+        for (int v = 0; v < 4; ++v) gather(all + v, 4, half[v], half[4 + v]);
+        const V start = bias ? as_vector(bias + block + c) : V{};
+        V a, b;
+        gather(half, 1, a, b);
+        as_vector(out) = a + start;
+        if (right) as_vector(out + channels) = b + start;
+        if (!below) continue;
+        gather(half + 4, 1, a, b);
+        as_vector(out + t.width * channels) = a + start;
+        if (right) as_vector(out + (t.width + 1) * channels) = b + start;
+      }
     }
-  }
+  });
 }
 
 /// Tiles of a block: what is transformed at once stays in the second-level cache.
@@ -318,18 +372,14 @@ void run(const ConvShape& s, const Map& map, const float* x, const float* w, con
     float* m = mine + input_units;
     for (int64_t b = begin; b < end; ++b) {
       const int64_t first = b * tiles, n = std::min(tiles, count - first);
-      for (int64_t i = 0; i < n; ++i) {
-        const Place here = place(t, first + i);
-        const float* from[16];
-        pixels<4>(t, here, here.y - 1, here.x - 1, map.in, x, zeros, from);
-        for (int64_t c = 0; c < map.in; c += kWidth) {
-          V d[kElements];
-          input_tile(from, c, d);
-#pragma GCC unroll 16
-          for (int e = 0; e < kElements; ++e)
-            N::store_along(inputs + e * input_stride + i * units + c / N::kPer, d[e]);
-        }
-      }
+      for_runs(t, first, n,
+               [&](int64_t image, int64_t row, int64_t column, int64_t length, int64_t at) {
+                 input_run(t, map.in, x, zeros, image, row, column, length,
+                           [&](int e, int64_t j, int64_t c, const V& v) {
+                             N::store_along(
+                                 inputs + e * input_stride + (at + j) * units + c / N::kPer, v);
+                           });
+               });
       for (int64_t block = 0; block < map.out; block += kBlock) {
         const int64_t width = std::min(kBlock, map.out - block);
         const Unit* from = weights + weight_offset<N>(map, block);
@@ -368,19 +418,21 @@ template <class N>
 void run_weight_grad(const ConvShape& s, const float* x, const float* g, float* dw) {
   using Unit = typename N::Unit;
   const Tiling t(s);
-  const int64_t c = s.channels, o = s.out_channels, count = t.count();
+  // The sum runs over units: a tile of kPer images in a row.
+  const int64_t c = s.channels, o = s.out_channels;
+  const int64_t groups = (s.batch + N::kPer - 1) / N::kPer, count = groups * t.rows * t.columns;
   // At most eight pieces, each with sums of its own; a piece in blocks of equal size.
-  const int64_t piece = std::max<int64_t>((count + 7) / 8, 128);
+  const int64_t piece = std::max<int64_t>((count + 7) / 8, 128 / N::kPer);
   const int64_t pieces = (count + piece - 1) / piece, blocks = (piece + 63) / 64;
-  const int64_t tiles = ((piece + blocks - 1) / blocks + 1) / 2 * 2, rows = tiles / N::kPer;
+  const int64_t rows = (piece + blocks - 1) / blocks;
   const int64_t input_stride = element_stride(rows, c), gradient_stride = element_stride(rows, o);
   const int64_t sums = kElements * c * o, own = kElements * (input_stride + gradient_stride);
-  const int64_t zero_count = std::max(c, o);
-  Tensor buffer = Tensor::empty({zero_count + pieces * sums + threads() * own}, DType::f32);
+  const int64_t most = std::max(c, o);
+  Tensor buffer = Tensor::empty({most + pieces * sums + threads() * own}, DType::f32);
   float* zeros = at<float>(buffer, 0);
-  std::fill_n(zeros, zero_count, 0.f);
-  float* partial = at<float>(buffer, zero_count);
-  float* workers = at<float>(buffer, zero_count + pieces * sums);
+  std::fill_n(zeros, most, 0.f);
+  float* partial = at<float>(buffer, most);
+  float* workers = at<float>(buffer, most + pieces * sums);
 
   parallel_for(pieces, 1, [=](int64_t begin, int64_t end) {
     Unit* inputs = reinterpret_cast<Unit*>(workers + omp_get_thread_num() * own);
@@ -388,35 +440,27 @@ void run_weight_grad(const ConvShape& s, const float* x, const float* g, float* 
     for (int64_t q = begin; q < end; ++q) {
       float* sum = partial + q * sums;
       const int64_t stop = std::min(count, (q + 1) * piece);
-      for (int64_t first = q * piece; first < stop; first += tiles) {
-        const int64_t n = (std::min(tiles, stop - first) + N::kPer - 1) / N::kPer;
-        for (int64_t i = 0; i < n; ++i) {
-          const float *xs[N::kPer][16], *gs[N::kPer][4];
-          for (int r = 0; r < N::kPer; ++r) {
-            const int64_t tile = first + i * N::kPer + r;
-            const Place here = tile < stop ? place(t, tile) : Place{t.batch, 0, 0};
-            pixels<4>(t, here, here.y - 1, here.x - 1, c, x, zeros, xs[r]);
-            pixels<2>(t, here, here.y, here.x, o, g, zeros, gs[r]);
-          }
-          const auto transform = [&](int64_t channels, int64_t stride, Unit* to, auto&& tile) {
-            for (int64_t k = 0; k < channels; k += kWidth) {
-              V d[N::kPer][kElements];
-#pragma GCC unroll 2
-              for (int r = 0; r < N::kPer; ++r) tile(r, k, d[r]);
-#pragma GCC unroll 16
-              for (int e = 0; e < kElements; ++e) {
-                V both[N::kPer];
-#pragma GCC unroll 2
-                for (int r = 0; r < N::kPer; ++r) both[r] = d[r][e];
-                N::store_across(to + e * stride + i * channels + k, both);
-              }
-            }
-          };
-          transform(c, input_stride, inputs,
-                    [&](int r, int64_t k, V(&d)[kElements]) { input_tile(xs[r], k, d); });
-          transform(o, gradient_stride, gradients,
-                    [&](int r, int64_t k, V(&d)[kElements]) { gradient_tile(gs[r], k, d); });
-        }
+      for (int64_t first = q * piece; first < stop; first += rows) {
+        const int64_t n = std::min(rows, stop - first);
+        for_runs(t, first, n,
+                 [&](int64_t group, int64_t row, int64_t column, int64_t length, int64_t at) {
+                   const auto transform = [&]<int r>(std::integral_constant<int, r>) {
+                     const int64_t image = group * N::kPer + r;
+                     if (image >= s.batch) return;
+                     input_run(t, c, x, zeros, image, row, column, length,
+                               [&](int e, int64_t j, int64_t k, const V& v) {
+                                 N::template store_across<r>(
+                                     inputs + e * input_stride + (at + j) * c + k, v);
+                               });
+                     gradient_run(t, o, g, zeros, image, row, column, length,
+                                  [&](int e, int64_t j, int64_t k, const V& v) {
+                                    N::template store_across<r>(
+                                        gradients + e * gradient_stride + (at + j) * o + k, v);
+                                  });
+                   };
+                   transform(std::integral_constant<int, 0>{});
+                   if constexpr (N::kPer == 2) transform(std::integral_constant<int, 1>{});
+                 });
         for (int e = 0; e < kElements; ++e)
           for (int64_t k = 0; k < c; k += kBlock) {
             const int64_t width = std::min(kBlock, c - k);
