@@ -123,6 +123,10 @@ void run_forward(const Call& call, std::span<Tensor> out) {
     return conv_winograd::forward(s, call.in[0].data<float>(), call.in[1].data<float>(),
                                   bias ? call.in[2].data<float>() : nullptr,
                                   out[0].mutable_data<float>(), in_bf16());
+  if (out[0].dtype() == DType::f32 && conv_narrow::serves_forward(s))
+    return conv_narrow::forward(s, call.in[0].data<float>(), call.in[1].data<float>(),
+                                bias ? call.in[2].data<float>() : nullptr,
+                                out[0].mutable_data<float>());
 #ifdef KINDRED_ONEDNN
   if (out[0].dtype() == DType::f32)
     return conv_onednn::forward(s, call.in[0].data<float>(), call.in[1].data<float>(),
@@ -140,6 +144,9 @@ void run_input_grad(const Call& call, std::span<Tensor> out) {
   if (by_winograd(s, out[0].dtype()))
     return conv_winograd::input_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
                                      out[0].mutable_data<float>(), in_bf16());
+  if (out[0].dtype() == DType::f32 && conv_narrow::serves_input_grad(s))
+    return conv_narrow::input_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
+                                   out[0].mutable_data<float>());
 #ifdef KINDRED_ONEDNN
   if (out[0].dtype() == DType::f32)
     return conv_onednn::input_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
@@ -156,6 +163,9 @@ void run_weight_grad(const Call& call, std::span<Tensor> out) {
   if (by_winograd(s, out[0].dtype()))
     return conv_winograd::weight_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
                                       out[0].mutable_data<float>(), in_bf16());
+  if (out[0].dtype() == DType::f32 && conv_narrow::serves_forward(s))
+    return conv_narrow::weight_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
+                                    out[0].mutable_data<float>());
 #ifdef KINDRED_ONEDNN
   if (out[0].dtype() == DType::f32)
     return conv_onednn::weight_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),

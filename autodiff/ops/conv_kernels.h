@@ -45,6 +45,16 @@ void input_grad(const ConvShape& s, const float* g, const float* w, float* dx, b
 void weight_grad(const ConvShape& s, const float* x, const float* g, float* dw, bool bf16);
 }  // namespace conv_winograd
 
+/// Stride 1 and at most four channels on the side that is written, many on the other; always f32.
+namespace conv_narrow {
+bool serves_forward(const ConvShape& s);  ///< and weight_grad
+bool serves_input_grad(const ConvShape& s);
+/// bias may be null.
+void forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y);
+void input_grad(const ConvShape& s, const float* g, const float* w, float* dx);
+void weight_grad(const ConvShape& s, const float* x, const float* g, float* dw);
+}  // namespace conv_narrow
+
 #ifdef KINDRED_ONEDNN
 /// Inputs are rounded to bf16 first (sums stay f32) while gemm_precision() is bf16.
 namespace conv_onednn {
