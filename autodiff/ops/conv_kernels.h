@@ -22,6 +22,14 @@ struct ConvShape {
   }
 };
 
+/// What is added to a result; null: nothing.
+template <class T>
+struct ConvTerms {
+  const T* bias = nullptr;      ///< [O] of each image
+  int64_t bias_step = 0;        ///< from one image's bias to the next: 0 or O
+  const T* residual = nullptr;  ///< like y
+};
+
 /// Patches as the rows of a matrix [B H' W', kh kw C], then GEMM; a few images at a time.
 namespace conv_im2col {
 /// bias may be null.
@@ -38,9 +46,8 @@ void weight_grad(const ConvShape& s, const T* x, const T* g, T* dw);
 namespace conv_winograd {
 /// bf16: the transformed operands are rounded (sums stay f32); needs a build for AVX512-BF16.
 bool serves(const ConvShape& s, bool bf16);
-/// bias may be null.
-void forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
-             bool bf16);
+void forward(const ConvShape& s, const float* x, const float* w, const ConvTerms<float>& terms,
+             float* y, bool bf16);
 void input_grad(const ConvShape& s, const float* g, const float* w, float* dx, bool bf16);
 void weight_grad(const ConvShape& s, const float* x, const float* g, float* dw, bool bf16);
 }  // namespace conv_winograd

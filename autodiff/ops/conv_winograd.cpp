@@ -306,31 +306,39 @@ void transform_weights(const Map& map, const float* __restrict w, int64_t first,
   }
 }
 
-/// A^T m A + bias of the block's tiles for `width` outputs from `block` on.
+/// A^T m A and the terms of the block's tiles for `width` outputs from `block` on.
 void write_tiles(const Tiling& t, int64_t first, int64_t tiles, int64_t stride, const float* m,
-                 int64_t width, int64_t channels, int64_t block, const float* bias, float* y) {
+                 int64_t width, int64_t channels, int64_t block, const ConvTerms<float>& terms,
+                 float* y) {
+  const int64_t below_by = t.width * channels;
   for_runs(t, first, tiles, [&](int64_t image, int64_t row, int64_t column, int64_t n, int64_t at) {
     const bool below = 2 * row + 1 < t.height;
-    float* line = y + ((image * t.height + 2 * row) * t.width + 2 * column) * channels + block;
+    const int64_t line = ((image * t.height + 2 * row) * t.width + 2 * column) * channels + block;
+    const float* bias = terms.bias ? terms.bias + image * terms.bias_step + block : nullptr;
     for (int64_t j = 0; j < n; ++j) {
       const bool right = 2 * (column + j) + 1 < t.width;
       for (int64_t c = 0; c < width; c += kWidth) {
-        float* __restrict out = line + 2 * j * channels + c;
+        const int64_t here = line + 2 * j * channels + c;
         V all[kElements], half[8];  // half [2][4]
 #pragma GCC unroll 16
         for (int e = 0; e < kElements; ++e)
           all[e] = as_vector(m + e * stride + (at + j) * width + c);
 #pragma GCC unroll 4
         for (int v = 0; v < 4; ++v) gather(all + v, 4, half[v], half[4 + v]);
-        const V start = bias ? as_vector(bias + block + c) : V{};
+        const V start = bias ? as_vector(bias + c) : V{};
+        const auto write = [&](int64_t offset, const V& value) {
+          const V sum = value + start;
+          as_vector(y + here + offset) =
+              terms.residual ? sum + as_vector(terms.residual + here + offset) : sum;
+        };
         V a, b;
         gather(half, 1, a, b);
-        as_vector(out) = a + start;
-        if (right) as_vector(out + channels) = b + start;
+        write(0, a);
+        if (right) write(channels, b);
         if (!below) continue;
         gather(half + 4, 1, a, b);
-        as_vector(out + t.width * channels) = a + start;
-        if (right) as_vector(out + (t.width + 1) * channels) = b + start;
+        write(below_by, a);
+        if (right) write(below_by + channels, b);
       }
     }
   });
@@ -347,8 +355,8 @@ T* at(Tensor& buffer, int64_t position) {
 }
 
 template <class N>
-void run(const ConvShape& s, const Map& map, const float* x, const float* w, const float* bias,
-         float* y) {
+void run(const ConvShape& s, const Map& map, const float* x, const float* w,
+         const ConvTerms<float>& terms, float* y) {
   using Unit = typename N::Unit;
   const Tiling t(s);
   const int64_t tiles = block_tiles(map.in), units = map.in / N::kPer, count = t.count();
@@ -387,7 +395,7 @@ void run(const ConvShape& s, const Map& map, const float* x, const float* w, con
         for (int e = 0; e < kElements; ++e)
           product<N, false>(n, width, units, inputs + e * input_stride, units, 1,
                             from + e * units * width, width, m + e * stride, width);
-        write_tiles(t, first, n, stride, m, width, map.out, block, bias, y);
+        write_tiles(t, first, n, stride, m, width, map.out, block, terms, y);
       }
     }
   });
@@ -492,23 +500,23 @@ bool serves(const ConvShape& s, bool bf16) {
          s.channels % 16 == 0 && s.out_channels % 16 == 0;
 }
 
-void forward(const ConvShape& s, const float* x, const float* w, const float* bias, float* y,
-             bool bf16) {
+void forward(const ConvShape& s, const float* x, const float* w, const ConvTerms<float>& terms,
+             float* y, bool bf16) {
   const Map map{s.channels, s.out_channels, false};
 #ifdef KINDRED_WINOGRAD_BF16
-  if (bf16) return run<Brief>(s, map, x, w, bias, y);
+  if (bf16) return run<Brief>(s, map, x, w, terms, y);
 #endif
   static_cast<void>(bf16);
-  run<Single>(s, map, x, w, bias, y);
+  run<Single>(s, map, x, w, terms, y);
 }
 
 void input_grad(const ConvShape& s, const float* g, const float* w, float* dx, bool bf16) {
   const Map map{s.out_channels, s.channels, true};
 #ifdef KINDRED_WINOGRAD_BF16
-  if (bf16) return run<Brief>(s, map, g, w, nullptr, dx);
+  if (bf16) return run<Brief>(s, map, g, w, {}, dx);
 #endif
   static_cast<void>(bf16);
-  run<Single>(s, map, g, w, nullptr, dx);
+  run<Single>(s, map, g, w, {}, dx);
 }
 
 void weight_grad(const ConvShape& s, const float* x, const float* g, float* dw, bool bf16) {
