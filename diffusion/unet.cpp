@@ -159,10 +159,7 @@ Tensor Unet::forward(const Tensor& x, const harness::Context& context) const {
   }
   if (attention) h = (*attention)(h);
   h = run(levels.back().up, h);
-  for (std::size_t i = kept.size(); i-- > 0;) {
-    const Tensor& own = kept[i];
-    h = run(levels[i].up, concat({upsample_nearest2x(h, own.dim(1), own.dim(2)), own}, -1));
-  }
+  for (std::size_t i = kept.size(); i-- > 0;) h = run(levels[i].up, upsample_concat(h, kept[i]));
   return reshape(output(output_norm.silu(h)), {x.dim(0), spec.length, spec.out_channels});
 }
 
