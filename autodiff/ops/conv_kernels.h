@@ -1,7 +1,7 @@
 // The seam of convolution: what the ops of conv.h ask of a library. conv_onednn does f32 (and bf16
-// inputs) where oneDNN is built in; conv_im2col does f64, and f32 without oneDNN; conv_winograd
-// takes the 3x3 kernels it serves from both. All buffers are plain row-major: x [B,H,W,C], w
-// [O,kh,kw,C], y and g [B,H',W',O]. One caller at a time.
+// inputs) where oneDNN is built in; conv_im2col does f64, and f32 without oneDNN; conv_winograd and
+// conv_narrow take the f32 shapes that they serve from both. All buffers are plain row-major:
+// x [B,H,W,C], w [O,kh,kw,C], y and g [B,H',W',O]. One caller at a time.
 #pragma once
 #include <cstdint>
 
