@@ -28,7 +28,23 @@ inline float vexp(float x) {
   return x <= 88.7f ? above : x + HUGE_VALF;  // also NaN
 }
 
-inline float vsigmoid(float x) { return 1.f / (1.f + vexp(-x)); }
+/// 1 / (1 + e^-x), with e^-x as in vexp but for its ends: 2^n is infinite from n = 128 on, where the
+/// result is below the smallest normal number.
+inline float vsigmoid(float x) {
+  const float clamped = -x < -87.3f ? -87.3f : (-x > 89.f ? 89.f : -x);
+  const float shifted = clamped * 1.44269504f + 12582912.f;
+  const float n = shifted - 12582912.f;
+  const float r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
+  float p = 1.395740564e-3f;
+  p = p * r + 8.375970497e-3f;
+  p = p * r + 4.166605994e-2f;
+  p = p * r + 1.666640527e-1f;
+  p = p * r + 5.000000179e-1f;
+  p = p * r + 1.f;
+  p = p * r + 1.f;
+  const int32_t exponent = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(12582912.f);
+  return 1.f / (1.f + p * std::bit_cast<float>((exponent + 127) << 23));
+}
 
 inline float vtanh(float x) {
   const float a = x < 0 ? -x : x;
