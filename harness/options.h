@@ -17,7 +17,7 @@ struct RunOptions {
     visit("family", self.family, "transformer, ssm, diffusion, or objective/backbone such as ar/s4d");
     visit("seed", self.seed, "seed of initialisation, data order and noise");
     visit("threads", self.threads, "worker threads; 0 = OMP_NUM_THREADS or all cores");
-    visit("precision", self.precision, "inputs of matrix products: f32, or bf16 where the processor has it");
+    visit("precision", self.precision, "inputs of matrix products and convolutions: f32, or bf16 (f32 with a note where the processor has none)");
   }
 };
 

@@ -236,14 +236,21 @@ void in_one_thread_blocks(const Gemm& g, std::size_t item_a, std::size_t item_c,
 
 }  // namespace
 
-void set_gemm_precision(GemmPrecision precision) {
+std::string bf16_obstacle() {
 #ifdef KINDRED_ONEDNN
-  const auto isa = dnnl::get_effective_cpu_isa();
-  check(precision == GemmPrecision::f32 || isa >= dnnl::cpu_isa::avx512_core_bf16, "gemm",
-        "this processor has no bf16 instructions; use f32");
+  // Also where DNNL_MAX_CPU_ISA keeps oneDNN from it.
+  if (dnnl::get_effective_cpu_isa() < dnnl::cpu_isa::avx512_core_bf16)
+    return "this processor has no bf16 instructions";
+  return "";
 #else
-  check(precision == GemmPrecision::f32, "gemm", "bf16 needs a build with oneDNN; use f32");
+  if (gemm_bf16_available()) return "";
+  return "this program was built without oneDNN and for a processor without bf16 instructions";
 #endif
+}
+
+void set_gemm_precision(GemmPrecision precision) {
+  const std::string obstacle = precision == GemmPrecision::bf16 ? bf16_obstacle() : "";
+  check(obstacle.empty(), "gemm", obstacle, "; use f32");
   g_precision = precision;
 }
 GemmPrecision gemm_precision() { return g_precision; }
