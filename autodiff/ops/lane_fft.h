@@ -135,8 +135,7 @@ inline void with_radix(int radix, F&& f) {
   }
 }
 
-/// Time steps of the lanes [at, at + width) of a signal [L, H], zero outside. `row` may be any
-/// number from 0 on.
+/// Channels [at, at + width) of a signal [L, ...]; the time steps from L on are zero.
 struct Lanes {
   const float* at;
   int64_t step;  ///< floats from one time step to the next
