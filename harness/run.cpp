@@ -6,6 +6,7 @@
 #include <fstream>
 #include <string>
 
+#include "autodiff/choice.h"
 #include "autodiff/graph.h"
 #include "autodiff/op.h"
 #include "autodiff/ops/gemm.h"
@@ -55,6 +56,8 @@ Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset, std::v
   dataset_ = dataset ? std::move(dataset) : data::open(data_options);
   family_ = parse_family(run_.family, spec());
   objective_ = make_family(family_, spec(), settings, rng_);
+  objective_->recompute =
+      choose<bool>(train_.recompute, {{"none", false}, {"blocks", true}}, "train.recompute");
 
   OptimizerChoice choice;
   settings.read("optimizer", choice);
