@@ -143,9 +143,13 @@ Tensor Unet::forward(const Tensor& x, const harness::Context& context) const {
   const Tensor e = time ? silu((*time)(context.time)) : Tensor();
   int64_t site = 0;
   const auto run = [&](const std::vector<ResBlock>& blocks, Tensor h) {
-    for (const ResBlock& block : blocks)
-      h = block.forward(h, e, context.training,
-                        context.dropout.split(static_cast<uint64_t>(site++)));
+    for (const ResBlock& block : blocks) {
+      const Rng stream = context.dropout.split(static_cast<uint64_t>(site++));
+      const auto forward = [&block, e, training = context.training, stream](const Tensor& u) {
+        return block.forward(u, e, training, stream);
+      };
+      h = harness::run_block(context, forward, h);
+    }
     return h;
   };
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "autodiff/choice.h"
 #include "autodiff/graph.h"
 #include "autodiff/op.h"
 #include "autodiff/ops/gemm.h"
@@ -66,6 +67,8 @@ Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset, std::v
   dataset_ = dataset ? std::move(dataset) : data::open(data_options);
   family_ = parse_family(run_.family, spec());
   objective_ = make_family(family_, spec(), settings, rng_);
+  objective_->recompute =
+      choose<bool>(train_.recompute, {{"none", false}, {"blocks", true}}, "train.recompute");
 
   OptimizerChoice choice;
   settings.read("optimizer", choice);
