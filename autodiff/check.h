@@ -29,9 +29,10 @@ template <class... Parts>
   throw Error(fault, text.str());
 }
 
-/// Usage error unless `condition` holds: wrong shapes, wrong options, wrong call order.
-template <class... Parts>
-void check(bool condition, std::string_view where, const Parts&... parts) {
+/// Usage error unless `condition` holds: wrong shapes, wrong options, wrong call order. `where` is a
+/// string of any kind, looked at only in case of failure.
+template <class Where, class... Parts>
+inline void check(bool condition, const Where& where, const Parts&... parts) {
   if (!condition) [[unlikely]]
     fail(Fault::usage, where, parts...);
 }

@@ -10,58 +10,33 @@
 namespace kindred {
 
 namespace {
-struct Storage {
-  std::atomic<int> refs{1};
-  void* data;
-  std::size_t bytes;
-};
-void drop(Storage* s) noexcept {
-  if (s && s->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-    pool::release(s->data, s->bytes);
-    s->~Storage();
-    pool::release(s, sizeof(Storage));
-  }
-}
-}  // namespace
-
-struct TensorImpl {
-  std::atomic<int> refs{1};
-  DType dtype = DType::f32;
-  bool requires_grad = false;
-  int output_index = 0;
-  Shape shape;
-  Storage* storage = nullptr;
-  std::size_t offset = 0;  // bytes
-  Node* node = nullptr;
-};
-
-namespace {
 TensorImpl* new_impl(const Shape& shape, DType dtype) {
   auto* impl = new (pool::allocate(sizeof(TensorImpl))) TensorImpl;
   impl->shape = shape;
   impl->dtype = dtype;
   return impl;
 }
+std::size_t buffer_bytes(const TensorImpl& impl) {
+  return static_cast<std::size_t>(impl.shape.numel()) * size_of(impl.dtype);
+}
 TensorImpl* share(const TensorImpl& from, const Shape& shape) {
   TensorImpl* impl = new_impl(shape, from.dtype);
-  impl->storage = from.storage;
-  if (impl->storage) impl->storage->refs.fetch_add(1, std::memory_order_relaxed);
-  impl->offset = from.offset;
+  impl->data = from.data;
+  impl->owner = from.owner;
+  if (impl->owner) retain(impl->owner);
   return impl;
 }
 }  // namespace
 
-void retain(TensorImpl* impl) { impl->refs.fetch_add(1, std::memory_order_relaxed); }
-void release(TensorImpl* impl) noexcept {
-  if (impl->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  drop(impl->storage);
+void destroy(TensorImpl* impl) noexcept {
+  if (impl->owner == impl) {
+    pool::release(impl->data, buffer_bytes(*impl));
+  } else if (impl->owner) {
+    release(impl->owner);
+  }
   if (impl->node) release(impl->node);
   impl->~TensorImpl();
   pool::release(impl, sizeof(TensorImpl));
-}
-
-const char* name(DType dtype) {
-  return dtype == DType::f32 ? "f32" : dtype == DType::f64 ? "f64" : "i32";
 }
 
 Shape broadcast(const Shape& a, const Shape& b, const char* where) {
@@ -79,8 +54,8 @@ Shape broadcast(const Shape& a, const Shape& b, const char* where) {
 Tensor Tensor::empty(const Shape& shape, DType dtype) {
   for (int64_t d : shape) check(d >= 0, "tensor", "negative dimension in ", shape);
   TensorImpl* impl = new_impl(shape, dtype);
-  const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * size_of(dtype);
-  impl->storage = new (pool::allocate(sizeof(Storage))) Storage{{1}, pool::allocate(bytes), bytes};
+  impl->data = pool::allocate(buffer_bytes(*impl));
+  impl->owner = impl;
   return Tensor(impl);
 }
 
@@ -111,25 +86,16 @@ Tensor Tensor::view(const Tensor& base, int64_t offset, const Shape& shape) {
   check(offset >= 0 && offset + shape.numel() <= base.numel(), "tensor", "view of ", shape, " at ",
         offset, " leaves its base ", base.shape());
   TensorImpl* impl = share(*base.impl_.get(), shape);
-  impl->offset += static_cast<std::size_t>(offset) * size_of(base.dtype());
+  impl->data = static_cast<std::byte*>(impl->data) +
+               static_cast<std::size_t>(offset) * size_of(base.dtype());
   return Tensor(impl);
 }
 
-const Shape& Tensor::shape() const {
-  check(defined(), "tensor", "undefined tensor");
-  return impl_->shape;
+void Tensor::missing() const {
+  fail(Fault::usage, "tensor", defined() ? "no data" : "undefined tensor");
 }
-DType Tensor::dtype() const {
-  check(defined(), "tensor", "undefined tensor");
-  return impl_->dtype;
-}
-const void* Tensor::raw() const {
-  check(defined() && impl_->storage, "tensor", "no data");
-  return static_cast<const std::byte*>(impl_->storage->data) + impl_->offset;
-}
-const void* Tensor::raw(DType expected) const {
-  check(dtype() == expected, "tensor", "is ", name(dtype()), ", asked for ", name(expected));
-  return raw();
+void Tensor::wrong_dtype(DType expected) const {
+  fail(Fault::usage, "tensor", "is ", name(dtype()), ", asked for ", name(expected));
 }
 double Tensor::item(int64_t i) const {
   check(i >= 0 && i < numel(), "tensor", "element ", i, " of ", shape());
@@ -187,15 +153,12 @@ void Tensor::copy_from(const Tensor& source) {
                [=](int64_t b, int64_t e) { std::memcpy(to + b, from + b, e - b); });
 }
 
-bool Tensor::requires_grad() const { return defined() && (impl_->requires_grad || impl_->node); }
 Tensor& Tensor::set_requires_grad(bool on) {
   check(is_float(), "tensor", "only floating-point tensors have gradients");
   check(!impl_->node, "tensor", "not a leaf: detach() it first");
   impl_->requires_grad = on;
   return *this;
 }
-Node* Tensor::node() const { return impl_ ? impl_->node : nullptr; }
-int Tensor::output_index() const { return impl_->output_index; }
 Tensor Tensor::attached(const Tensor& value, Node* node, int output_index) {
   TensorImpl* impl = share(*value.impl_.get(), value.shape());
   retain(node);
@@ -210,14 +173,13 @@ Tensor Tensor::without_data() const {
   impl->output_index = impl_->output_index;
   return Tensor(impl);
 }
-bool Tensor::has_data() const { return defined() && impl_->storage; }
 bool Tensor::same_as(const Tensor& o) const {
   if (!defined() || !o.defined()) return false;
   if (impl_.get() == o.impl_.get()) return true;
   return impl_->node && impl_->node == o.impl_->node && impl_->output_index == o.impl_->output_index;
 }
 bool Tensor::unique() const {
-  return defined() && impl_->refs.load() == 1 && impl_->storage && impl_->storage->refs.load() == 1;
+  return has_data() && impl_->refs.load() == 1 && impl_->owner->refs.load() == 1;
 }
 
 }  // namespace kindred

@@ -50,7 +50,8 @@ int32_t first_symbol(const data::DataSpec& spec) {
 Tensor Ar::next_logits(Stepper& stepper, const Tensor& symbols, bool from_start) const {
   const Tensor hidden = stepper.prefill(embed(symbols, from_start));
   const int64_t B = hidden.dim(0), L = hidden.dim(1);
-  return project(slice(hidden, 1, L - 1, 1)).viewed_as({B, alphabet_}).to(DType::f32);
+  const Tensor last = L == 1 ? hidden : slice(hidden, 1, L - 1, 1);
+  return project(last).viewed_as({B, alphabet_}).to(DType::f32);
 }
 
 Tensor Ar::sample_chunk(const Rng& rng, const SampleOptions& options, int64_t first,

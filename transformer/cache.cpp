@@ -1,59 +1,125 @@
-// Key/value cache: plain loops over one contiguous row of positions (scores) or of a head (values).
+// Key/value cache. The kernels read keys and values once, in order, and keep their sums in
+// registers; the layout leaves them no remainders.
 #include "transformer/cache.h"
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "autodiff/graph.h"
 #include "autodiff/op.h"
+#include "autodiff/ops/tiles.h"
 #include "autodiff/ops/vector_math.h"
 #include "autodiff/parallel.h"
 
 namespace kindred::transformer {
 namespace {
 
-/// One query against `length` keys of its head; `score` is scratch of that length.
+constexpr int64_t kBlock = 64;  ///< positions: whole vectors of any type
+
 template <class T>
-void attend_one(const T* __restrict q, const T* __restrict keys, const T* __restrict values,
-                T* __restrict score, T* __restrict out, int64_t length, int64_t capacity, int64_t D,
-                T scale) {
-  std::fill(score, score + length, T(0));
+int64_t whole_vectors(int64_t n) {
+  return (n + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
+}
+
+/// score[kVectors * lanes] = scale q[D] keys[D, .], keys in a block.
+template <class T, int kVectors>
+void score_part(int64_t D, const T* q, T scale, const T* keys, T* score) {
+  Vector<T> sum[kVectors] = {};
   for (int64_t d = 0; d < D; ++d) {
     const T w = q[d] * scale;
-    const T* __restrict key = keys + d * capacity;
-    for (int64_t j = 0; j < length; ++j) score[j] += w * key[j];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[v] += w * as_vector(keys + d * kBlock + v * kLanes<T>);
   }
-  const T top = *std::max_element(score, score + length);
-  T sum = 0;
-  for (int64_t j = 0; j < length; ++j) score[j] = vexp(score[j] - top);
-  for (int64_t j = 0; j < length; ++j) sum += score[j];
-  std::fill(out, out + D, T(0));
-  for (int64_t j = 0; j < length; ++j) {
-    const T p = score[j];
-    const T* __restrict value = values + j * D;
-    for (int64_t d = 0; d < D; ++d) out[d] += p * value[d];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) as_vector(score + v * kLanes<T>) = sum[v];
+}
+
+/// The same for all `length` keys of the head, and up to a whole vector of scores.
+template <class T>
+void scores(int64_t length, int64_t D, const T* q, T scale, const T* keys, T* score) {
+  constexpr int64_t W = kLanes<T>;
+  for (int64_t start = 0; start < length; start += kBlock) {
+    const T* block = keys + start * D;
+    const int64_t n = std::min(kBlock, whole_vectors<T>(length - start));
+    int64_t j = 0;
+    for (; j + 4 * W <= n; j += 4 * W) score_part<T, 4>(D, q, scale, block + j, score + start + j);
+    for (; j + 2 * W <= n; j += 2 * W) score_part<T, 2>(D, q, scale, block + j, score + start + j);
+    for (; j < n; j += W) score_part<T, 1>(D, q, scale, block + j, score + start + j);
   }
-  for (int64_t d = 0; d < D; ++d) out[d] /= sum;
+}
+
+/// out[kVectors * lanes] = sum over j of p[j] values[j, .], row stride `stride`. Positions go into
+/// several sums in turn: one alone would wait for each of its additions.
+template <class T, int kVectors>
+void value_block(int64_t length, const T* p, const T* values, int64_t stride, T* out) {
+  constexpr int kTurns = 8 / kVectors;
+  Vector<T> sum[kTurns][kVectors] = {};
+  int64_t j = 0;
+  for (; j + kTurns <= length; j += kTurns)
+#pragma GCC unroll 8
+    for (int t = 0; t < kTurns; ++t)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v)
+        sum[t][v] += p[j + t] * as_vector(values + (j + t) * stride + v * kLanes<T>);
+  for (; j < length; ++j)
+    for (int v = 0; v < kVectors; ++v)
+      sum[0][v] += p[j] * as_vector(values + j * stride + v * kLanes<T>);
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    for (int t = 1; t < kTurns; ++t) sum[0][v] += sum[t][v];
+    as_vector(out + v * kLanes<T>) = sum[0][v];
+  }
+}
+
+template <class T>
+void value_sum(int64_t length, const T* p, const T* values, int64_t stride, T* out) {
+  constexpr int64_t W = kLanes<T>;
+  int64_t d = 0;
+  for (; d + 4 * W <= stride; d += 4 * W) value_block<T, 4>(length, p, values + d, stride, out + d);
+  for (; d + 2 * W <= stride; d += 2 * W) value_block<T, 2>(length, p, values + d, stride, out + d);
+  for (; d < stride; d += W) value_block<T, 1>(length, p, values + d, stride, out + d);
+}
+
+/// One query against `length` keys of its head. Scratch: score [capacity], sum [stride].
+template <class T>
+void attend_one(int64_t length, int64_t D, int64_t stride, const T* q, const T* keys,
+                const T* values, T* __restrict score, T* __restrict sum, T* __restrict out) {
+  const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(D)));
+  scores(length, D, q, scale, keys, score);
+  const int64_t padded = whole_vectors<T>(length);
+  std::fill(score + length, score + padded, -std::numeric_limits<T>::infinity());
+  T top = score[0], total = 0;
+#pragma omp simd reduction(max : top)
+  for (int64_t j = 0; j < padded; ++j) top = std::max(top, score[j]);
+  for (int64_t j = 0; j < padded; ++j) score[j] = vexp_nonpositive(score[j] - top);
+#pragma omp simd reduction(+ : total)
+  for (int64_t j = 0; j < padded; ++j) total += score[j];
+  value_sum(length, score, values, stride, sum);
+  const T share = 1 / total;
+  for (int64_t d = 0; d < D; ++d) out[d] = sum[d] * share;
 }
 
 }  // namespace
 
 void KvCache::reserve(int64_t length, DType dtype) {
   if (length <= capacity_) return;
-  const int64_t grown = std::max<int64_t>({64, length, 2 * capacity_});
-  Tensor keys = Tensor::empty({B_, Hk_, D_, grown}, dtype);
-  Tensor values = Tensor::empty({B_, Hk_, grown, D_}, dtype);
-  if (length_ > 0)
-    dispatch_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      for (int64_t r = 0; r < B_ * Hk_ * D_; ++r)
-        std::copy_n(keys_.data<T>() + r * capacity_, length_, keys.mutable_data<T>() + r * grown);
-      for (int64_t r = 0; r < B_ * Hk_; ++r)
-        std::copy_n(values_.data<T>() + r * capacity_ * D_, length_ * D_,
-                    values.mutable_data<T>() + r * grown * D_);
-    });
-  keys_ = keys;
-  values_ = values;
+  const int64_t wanted = std::max(length, 2 * capacity_);
+  const int64_t grown = (wanted + kBlock - 1) / kBlock * kBlock;
+  dispatch_float(dtype, [&]<class T>(T) {
+    stride_ = whole_vectors<T>(D_);
+    Tensor keys = Tensor::zeros({B_, Hk_, grown / kBlock, D_, kBlock}, dtype);
+    Tensor values = Tensor::zeros({B_, Hk_, grown, stride_}, dtype);
+    for (int64_t r = 0; r < B_ * Hk_ && length_ > 0; ++r) {
+      std::copy_n(keys_.data<T>() + r * capacity_ * D_, capacity_ * D_,
+                  keys.mutable_data<T>() + r * grown * D_);
+      std::copy_n(values_.data<T>() + r * capacity_ * stride_, capacity_ * stride_,
+                  values.mutable_data<T>() + r * grown * stride_);
+    }
+    keys_ = keys;
+    values_ = values;
+  });
+  scratch_ = Tensor::empty({B_, H_, grown + stride_}, dtype);
   capacity_ = grown;
 }
 
@@ -68,8 +134,9 @@ void KvCache::append(const T* qkv, int64_t n) {
         const T* key = qkv + (b * n + i) * row + (H_ + h) * D_;
         const T* value = key + Hk_ * D_;
         const int64_t at = length_ + i, head = b * Hk_ + h;
-        for (int64_t d = 0; d < D_; ++d) keys[(head * D_ + d) * capacity_ + at] = key[d];
-        std::copy_n(value, D_, values + (head * capacity_ + at) * D_);
+        T* block = keys + (head * capacity_ + at / kBlock * kBlock) * D_ + at % kBlock;
+        for (int64_t d = 0; d < D_; ++d) block[d * kBlock] = key[d];
+        std::copy_n(value, D_, values + (head * capacity_ + at) * stride_);
       }
 }
 
@@ -79,23 +146,19 @@ Tensor KvCache::attend(const Tensor& qkv) {
         qkv.shape());
   reserve(length_ + n, qkv.dtype());
   Tensor out = Tensor::empty({B_, n, H_ * D_}, qkv.dtype());
-  Tensor scratch = Tensor::empty({B_ * H_, length_ + n}, qkv.dtype());
-  dispatch_float(qkv.dtype(), [&](auto zero) {
-    using T = decltype(zero);
+  dispatch_float(qkv.dtype(), [&]<class T>(T) {
     append(qkv.data<T>(), n);
-    const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(D_)));
-    const T* q = qkv.data<T>();
-    T* y = out.mutable_data<T>();
-    T* score = scratch.mutable_data<T>();
+    const T *queries = qkv.data<T>(), *keys = keys_.data<T>(), *values = values_.data<T>();
+    T *all_scratch = scratch_.mutable_data<T>(), *y = out.mutable_data<T>();
     const int64_t work = 2 * n * D_ * (length_ + n);
     parallel_for(B_ * H_, std::max<int64_t>(1, kGrain / work), [&](int64_t first, int64_t last) {
       for (int64_t bh = first; bh < last; ++bh) {
         const int64_t b = bh / H_, h = bh % H_, head = b * Hk_ + h / (H_ / Hk_);
-        const T* keys = keys_.data<T>() + head * D_ * capacity_;
-        const T* values = values_.data<T>() + head * capacity_ * D_;
+        T* scratch = all_scratch + bh * (capacity_ + stride_);
         for (int64_t i = 0; i < n; ++i)
-          attend_one(q + (b * n + i) * row + h * D_, keys, values, score + bh * (length_ + n),
-                     y + ((b * n + i) * H_ + h) * D_, length_ + i + 1, capacity_, D_, scale);
+          attend_one(length_ + i + 1, D_, stride_, queries + (b * n + i) * row + h * D_,
+                     keys + head * capacity_ * D_, values + head * capacity_ * stride_, scratch,
+                     scratch + capacity_, y + ((b * n + i) * H_ + h) * D_);
       }
     });
   });

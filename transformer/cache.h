@@ -23,9 +23,13 @@ class KvCache {
   void append(const T* qkv, int64_t n);
   void reserve(int64_t length, DType dtype);
 
-  int64_t B_, H_, Hk_, D_, length_ = 0, capacity_ = 0;
-  Tensor keys_;    ///< [B, Hk, D, capacity]: scores vectorise over positions
-  Tensor values_;  ///< [B, Hk, capacity, D]
+  int64_t B_, H_, Hk_, D_, stride_ = 0, length_ = 0, capacity_ = 0;
+  // Blocks of kBlock positions, so that a block of keys is contiguous and scores vectorise over
+  // positions. Rows of values are filled up to `stride_`, whole vectors. Zeros where nothing is
+  // yet.
+  Tensor keys_;     ///< [B, Hk, capacity / kBlock, D, kBlock]
+  Tensor values_;   ///< [B, Hk, capacity, stride]
+  Tensor scratch_;  ///< [B, H, capacity + stride]: scores, then the sum of values
 };
 
 class CachedStepper final : public harness::Stepper {

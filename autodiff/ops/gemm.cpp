@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "autodiff/ops/gemm_bf16.h"
+#include "autodiff/ops/gemv.h"
 #include "autodiff/ops/tiles.h"
 #include "autodiff/parallel.h"
 
@@ -273,6 +274,8 @@ void gemm(const Gemm& g, DType dtype) {
                     static_cast<std::size_t>(g.n) * item);
     return;
   }
+  // In f32 also where products are rounded to bf16: reading W once costs less than rounding it.
+  if (is_gemv(g)) return gemv(g, dtype);
   threads();  // set up before the guard reads their number
   const OneThread one;
   if (dtype == DType::f64) {

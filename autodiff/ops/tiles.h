@@ -67,6 +67,24 @@ inline T lane_sum(const Vector<T>& v) {
   }
 }
 
+/// Lane j < kCount of the result is the sum of the lanes of v[j]; kCount is a power of two, at most
+/// the number of lanes. Overwrites v.
+template <class T, int kCount>
+inline Vector<T> lane_sums(Vector<T>* v) {
+  // Sums of neighbouring lanes: those of a in the lower half of the result, those of b in the upper.
+  const auto pairs = [](const Vector<T>& a, const Vector<T>& b) {
+    return shuffle<T>(a, b, [](int lane) { return 2 * lane; }) +
+           shuffle<T>(a, b, [](int lane) { return 2 * lane + 1; });
+  };
+#pragma GCC unroll 4
+  for (int count = kCount; count > 1; count /= 2)
+#pragma GCC unroll 8
+    for (int j = 0; j < count / 2; ++j) v[j] = pairs(v[2 * j], v[2 * j + 1]);
+#pragma GCC unroll 4
+  for (int each = kLanes<T> / kCount; each > 1; each /= 2) v[0] = pairs(v[0], v[0]);
+  return v[0];
+}
+
 /// A matrix inside a buffer: element (i, j) at p[i * row + j * column].
 template <class T>
 struct Strided {
