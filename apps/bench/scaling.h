@@ -48,7 +48,7 @@ struct ScalingOptions {
 /// A training run with the data that it repeats.
 struct SizedRun {
   std::shared_ptr<data::Dataset> text;
-  double bytes_before = 0;  ///< of the pool in use, the data included
+  double in_use_before = 0, reserved_before = 0;  ///< bytes of the pool, the data included
   std::unique_ptr<harness::Run> run;
 };
 SizedRun make_sized(const ModelSize& size, const WorkOptions& options);
@@ -63,8 +63,8 @@ std::vector<double> column(const nlohmann::json& points, const char* field, std:
 
 /// {"name", "group", "summary", "size", "expected", "points": [{"size", "parameters", "ms",
 /// "steps",
-///  "flops", "pool_peak_bytes"}], "stopped" (if it ended early), "fit": {"from", "to", "time",
-///  "flops", "memory"}}
+///  "flops", "pool_peak_bytes", "pool_reserved_bytes"}], "stopped" (if it ended early), "fit":
+///  {"from", "to", "time", "flops", "memory"}}
 nlohmann::json measure_axis(const Axis& axis, const ScalingOptions& options);
 
 /// Bytes that the system can still give to programs (MemAvailable); 0 if it does not say.

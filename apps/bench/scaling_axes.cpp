@@ -40,7 +40,9 @@ std::unique_ptr<harness::Run> make_s4d(const ModelSize& size, std::shared_ptr<Fi
 SizedRun make_sized(const ModelSize& size, const WorkOptions& options) {
   const GptSize gpt = text_size(size);
   auto text = std::make_shared<FixedText>(gpt);
-  SizedRun made{text, static_cast<double>(pool::stats().bytes_in_use), nullptr};
+  const PoolStats pool = pool::stats();
+  SizedRun made{text, static_cast<double>(pool.bytes_in_use),
+                static_cast<double>(pool.bytes_reserved), nullptr};
   made.run = size.attention ? make_gpt(gpt, text, options) : make_s4d(size, text, options);
   return made;
 }
@@ -108,7 +110,8 @@ const std::vector<Axis>& axes() {
 }
 
 const std::vector<int64_t>& crossing_lengths() {
-  static const std::vector<int64_t> lengths = {64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384};
+  static const std::vector<int64_t> lengths = {16,   32,   64,   128,  256,  512,
+                                               1024, 2048, 4096, 8192, 16384};
   return lengths;
 }
 

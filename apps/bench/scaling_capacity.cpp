@@ -24,16 +24,15 @@ json run_once(const Axis& axis, int64_t size, const Line& bytes, const ScalingOp
   pool::trim();
   harness::reset_peak_rss();
   const SizedRun made = make_sized(axis.model(size), options.work);
-  pool::reset_peak();
   const double ms = 1e3 * seconds_of([&] { made.run->step(); });
-  const double peak = static_cast<double>(pool::stats().peak_bytes_in_use) - made.bytes_before;
+  const double reserved = static_cast<double>(pool::stats().bytes_reserved) - made.reserved_before;
   const double parameters = static_cast<double>(made.run->parameter_count());
   const double units = axis.capacity.of_parameters ? parameters : static_cast<double>(size);
   return {{"size", size},
           {"units", units},
           {"ms", ms},
           {"predicted_bytes", bytes(units)},
-          {"pool_peak_bytes", peak},
+          {"pool_reserved_bytes", reserved},
           {"process_peak_bytes", harness::peak_rss()}};
 }
 
@@ -51,7 +50,7 @@ json measure_capacity(const Axis& axis, const json& measured, const ScalingOptio
   const json& points = measured.at("points");
   const bool of_parameters = axis.capacity.of_parameters;
   const auto units = column(points, of_parameters ? "parameters" : "size");
-  const auto bytes_of = column(points, "pool_peak_bytes");
+  const auto bytes_of = column(points, "pool_reserved_bytes");
   const std::size_t from = first_fitted(points.size());
   const Line bytes = fit_line({units.begin() + static_cast<int64_t>(from), units.end()},
                               {bytes_of.begin() + static_cast<int64_t>(from), bytes_of.end()});

@@ -43,7 +43,37 @@ Choice choose_axes(const std::vector<std::string>& names) {
   return choice;
 }
 
-void write_files(const std::string& folder, const json& document) {
+/// Adds to the document what an earlier call, made alike, wrote into the folder and this one did
+/// not measure, so that a long suite can be taken in parts.
+json with_earlier(const std::string& folder, json document) {
+  const std::string path = folder + "/scaling.json";
+  if (!std::filesystem::exists(path)) return document;
+  const json earlier = json::parse(harness::read_file(path), nullptr, false);
+  if (!earlier.is_object()) return document;
+  for (const char* field : {"kindred", "gemm", "precision", "threads", "mode"})
+    if (earlier.value(field, json()) != document[field]) return document;
+  const auto merge = [&](const char* list, const char* name) {
+    json merged = json::array();
+    for (const Axis& axis : axes())
+      for (const json* from : {static_cast<const json*>(&document), &earlier}) {
+        const json& all = from->at(list);
+        const auto found = std::find_if(
+            all.begin(), all.end(), [&](const json& entry) { return entry.at(name) == axis.name; });
+        if (found == all.end()) continue;
+        merged.push_back(*found);
+        break;
+      }
+    document[list] = std::move(merged);
+  };
+  merge("axes", "name");
+  merge("capacity", "axis");
+  if (!document.contains("crossing") && earlier.contains("crossing"))
+    document["crossing"] = earlier["crossing"];
+  return document;
+}
+
+void write_files(const std::string& folder, const json& measured) {
+  const json document = with_earlier(folder, measured);
   harness::atomic_write(folder + "/scaling.json", document.dump(2) + "\n");
   for (const auto& [name, svg] : scaling_plots(document))
     harness::atomic_write(folder + "/" + name, svg);
@@ -106,7 +136,9 @@ int scaling_command(int argc, char** argv) {
       "axis", po::value<std::vector<std::string>>()->composing()->value_name("NAME"),
       ("what grows: " + names + "crossing; or a group, gpt or s4d; repeatable (default: all)")
           .c_str())("out", po::value<std::string>()->value_name("DIR"),
-                    "write scaling.json and plots (gpt.svg, s4d.svg, crossing.svg) there")(
+                    "write scaling.json and plots (gpt.svg, s4d.svg, crossing.svg) there; axes "
+                    "that are not measured "
+                    "now stay from an earlier call made alike")(
       "memory", po::value<double>()->value_name("GB"),
       "memory to fit models into, in 10^9 bytes (default: what is available)")(
       "quick", "the three smallest sizes of each axis, in seconds");

@@ -1,6 +1,6 @@
 // From which length on S4D is faster than attention: the two layers that mix along the sequence,
-// each with the linear maps it is used with. What surrounds them (norms, feed-forward) is the same
-// for both, so it would not move the crossing. B batch, L length, C width, B L constant.
+// each with the linear maps it is used with. What may surround them (norms, feed-forward) costs the
+// same with either, so it would not move the crossing. B batch, L length, C width, B L constant.
 #include <nlohmann/json.hpp>
 
 #include "apps/bench/fit.h"

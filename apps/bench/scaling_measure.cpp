@@ -16,7 +16,7 @@ constexpr double kPointBudget = 0.6;  // seconds of timed steps, unless three ta
 constexpr double kQuickBudget = 0;    // three steps
 
 struct Measured {
-  double ms, flops, bytes, parameters;
+  double ms, flops, peak, reserved, parameters;
   int steps;
 };
 
@@ -30,9 +30,10 @@ Measured measure_point(const ModelSize& size, const ScalingOptions& options) {
   const double flops = executed_flops();
   step();
   const double done = executed_flops() - flops;
-  const double bytes = static_cast<double>(pool::stats().peak_bytes_in_use) - made.bytes_before;
+  const double peak = static_cast<double>(pool::stats().peak_bytes_in_use) - made.in_use_before;
+  const double reserved = static_cast<double>(pool::stats().bytes_reserved) - made.reserved_before;
   const StepTime time = time_steps({step}, options.quick ? kQuickBudget : kPointBudget)[0];
-  return {time.ms, done, bytes, static_cast<double>(run.parameter_count()), time.steps};
+  return {time.ms, done, peak, reserved, static_cast<double>(run.parameter_count()), time.steps};
 }
 
 }  // namespace
@@ -67,7 +68,8 @@ json measure_axis(const Axis& axis, const ScalingOptions& options) {
                       {"ms", m.ms},
                       {"steps", m.steps},
                       {"flops", m.flops},
-                      {"pool_peak_bytes", m.bytes}});
+                      {"pool_peak_bytes", m.peak},
+                      {"pool_reserved_bytes", m.reserved}});
   }
   const std::size_t from = first_fitted(points.size());
   const auto sizes = column(points, "size", from);

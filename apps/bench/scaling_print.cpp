@@ -27,13 +27,13 @@ std::string short_number(double value) {
 void print_axis(const json& axis) {
   std::printf("\n%s: %s; size = %s\n", text(axis, "name").c_str(), text(axis, "summary").c_str(),
               text(axis, "size").c_str());
-  std::printf("%8s %11s %11s %10s %9s %10s\n", "size", "parameters", "ms a step", "GFLOP",
-              "GFLOP/s", "peak MB");
+  std::printf("%8s %11s %11s %10s %9s %10s %10s\n", "size", "parameters", "ms a step", "GFLOP",
+              "GFLOP/s", "peak MB", "taken MB");
   for (const json& p : axis.at("points"))
-    std::printf("%8.0f %11s %11.3f %10.4f %9.1f %10.1f\n", number(p, "size"),
+    std::printf("%8.0f %11s %11.3f %10.4f %9.1f %10.1f %10.1f\n", number(p, "size"),
                 short_number(number(p, "parameters")).c_str(), number(p, "ms"),
                 number(p, "flops") / 1e9, number(p, "flops") / number(p, "ms") / 1e6,
-                number(p, "pool_peak_bytes") / 1e6);
+                number(p, "pool_peak_bytes") / 1e6, number(p, "pool_reserved_bytes") / 1e6);
   if (axis.contains("stopped"))
     std::printf("ends before %.0f: a step would take about %.0f s\n",
                 number(axis["stopped"], "before"), number(axis["stopped"], "seconds"));
@@ -95,7 +95,7 @@ void print_capacity(const json& c) {
         "  run        one step at %s %s: %.2f GB in the pool, predicted %.2f; process %.2f GB; "
         "%.1f s\n",
         short_number(number(run, "units")).c_str(), unit.c_str(),
-        number(run, "pool_peak_bytes") / 1e9, number(run, "predicted_bytes") / 1e9,
+        number(run, "pool_reserved_bytes") / 1e9, number(run, "predicted_bytes") / 1e9,
         number(run, "process_peak_bytes") / 1e9, number(run, "ms") / 1e3);
   } else {
     std::printf("  not run    %s\n", text(c, "not_run").c_str());

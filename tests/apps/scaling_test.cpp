@@ -32,6 +32,7 @@ TEST_CASE("bench scaling --quick: points, exponents, crossing, capacity", "[apps
       CHECK(point["steps"].get<int>() >= 3);
       // Parameters, gradients and two moments of AdamW are the least that is kept.
       CHECK(point["pool_peak_bytes"].get<double>() > 16 * point["parameters"].get<double>());
+      CHECK(point["pool_reserved_bytes"] >= point["pool_peak_bytes"]);
     }
     CHECK(axis["fit"]["from"] == axis["points"][0]["size"]);
     CHECK(axis["fit"]["to"] == axis["points"][2]["size"]);
@@ -83,4 +84,34 @@ TEST_CASE("bench scaling: the tables", "[apps][bench]") {
   CHECK(table.output.find("crossing") == std::string::npos);
   CHECK_FALSE(table.errors.empty());  // progress
   CHECK(at.files().empty());
+}
+
+TEST_CASE("bench scaling: a suite taken in parts", "[apps][bench]") {
+  const Workplace at;
+  const auto part = [&](const std::string& axis, const std::string& memory) {
+    const auto result =
+        at.kindred({"bench", "scaling", "--quick", "--json", "--threads", "1", "--no-progress",
+                    "--memory", memory, "--out", "parts", "--axis", axis});
+    REQUIRE(result.status == 0);
+    return json::parse(result.output);
+  };
+  const auto kept = [&] { return json::parse(at.read("parts/scaling.json")); };
+  const json crossing = part("crossing", "8");
+  const json width = part("gpt-width", "8");
+  CHECK_FALSE(width.contains("crossing"));
+  CHECK(kept()["crossing"] == crossing["crossing"]);
+  CHECK(kept()["axes"] == width["axes"]);
+  const json again = part("gpt-width", "4");
+  REQUIRE(kept()["axes"].size() == 1);
+  CHECK(kept()["axes"] == again["axes"]);
+  CHECK(kept()["capacity"] == again["capacity"]);
+  // Made otherwise, or unreadable: replaced.
+  json other = kept();
+  other["threads"] = 64;
+  at.write("parts/scaling.json", other.dump());
+  const json alone = part("crossing", "8");
+  CHECK(kept() == alone);
+  at.write("parts/scaling.json", "[");
+  const json repaired = part("crossing", "8");
+  CHECK(kept() == repaired);
 }
