@@ -60,6 +60,7 @@ class Drawing {
         y0 = std::min(y0, s.y[i]), y1 = std::max(y1, s.y[i]);
       }
     x_ = {x0 / 1.15, x1 * 1.15, kLeft, kWidth - kRight};
+    top_ = y1;
     // Room above the lines for the legend.
     const double span = std::max(2.0, y1 / y0), rows = static_cast<double>(plot.series.size());
     const double share = 1 - (rows * kLegendLine + 16) / (kHeight - kTop - kBottom);
@@ -113,11 +114,11 @@ class Drawing {
     text(22, middle, plot_.y_label, turned.str());
   }
 
-  /// y ~ x^slope through the lower left corner of the points, as far as it stays inside.
+  /// y ~ x^slope through the lower left corner of the points, to a little above the highest.
   void guides() {
     const double x0 = x_.low * 1.15, y0 = y_.low * 1.3;
     for (const double slope : plot_.slopes) {
-      const double end = std::min(x_.high / 1.05, x0 * std::pow(y_.high / 1.6 / y0, 1 / slope));
+      const double end = std::min(x_.high / 1.05, x0 * std::pow(1.3 * top_ / y0, 1 / slope));
       const double top = y0 * std::pow(end / x0, slope);
       segment(x_(x0), y_(y0), x_(end), y_(top), "stroke=\"#999\"");
       text(x_(end) - 6, y_(top) - 5, "slope " + written(slope),
@@ -161,6 +162,7 @@ class Drawing {
   const Plot& plot_;
   std::ostringstream out_;
   Scale x_{}, y_{};
+  double top_ = 0;  ///< the highest point
 };
 
 }  // namespace

@@ -125,7 +125,7 @@ int scaling_command(int argc, char** argv) {
       "and\n"
       "the exponents beside those expected; from which sequence length on an S4D layer is faster "
       "than an\n"
-      "attention layer; and what fits into memory. Some three minutes for everything.",
+      "attention layer; and what fits into memory. Some two minutes for everything.",
       "  kindred bench scaling\n"
       "  kindred bench scaling --axis gpt-width --axis gpt-context\n"
       "  kindred bench scaling --axis crossing --out out/speed\n"
