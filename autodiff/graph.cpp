@@ -1,4 +1,6 @@
-// grad(): reverse accumulation over nodes in descending id.
+// grad(): reverse accumulation over nodes in descending id. At the node of a recompute() the walk
+// takes in the nodes of the second run, in the place that those of the first would have had: so the
+// terms of every sum come in the same order.
 // A leaf that an op does not read is still kept whole in the node, as its handle is its identity.
 #include "autodiff/graph.h"
 
@@ -93,7 +95,7 @@ std::vector<Node*> reachable(std::span<const Tensor> ys, std::span<const Tensor>
     Node* node = found[i];
     if (stop && std::any_of(xs.begin(), xs.end(), [&](const Tensor& x) { return x.node() == node; }))
       continue;
-    for (int k = 0; k < node->input_count; ++k) see(node->inputs[k].node());
+    for (const Tensor& in : node->sources()) see(in.node());
   }
   std::sort(found.begin(), found.end(), [](Node* a, Node* b) { return a->id < b->id; });
   return found;
@@ -221,103 +223,170 @@ void node_vjp(Node& node, std::span<const bool> needs, bool create_graph, InputG
   if (create_graph) record_replay(node, needs, g, dx);
 }
 
-std::vector<Tensor> run_grad(std::span<const Tensor> ys, std::span<const Tensor> xs,
-                             std::span<const Tensor> seeds, GradOptions options, bool stop_at_xs) {
-  const BackwardScope backward;
-  const ProfileScope engine("(engine)");
-  const bool keep = options.retain_graph || options.create_graph;
-  const uint64_t visit = ++g_visit;
-  for (const Tensor& y : ys)
-    check(y.requires_grad(), "grad", "the output (shape ", y.shape(), ") depends on nothing that requires a gradient");
-  for (const Tensor& x : xs)
-    check(x.requires_grad(), "grad", "an x (shape ", x.shape(), ") does not require a gradient");
+/// One grad(): the sums of the gradients of xs, and the walk that fills them.
+class Sweep {
+ public:
+  Sweep(std::span<const Tensor> xs, GradOptions options) : xs_(xs), options_(options), sums_(xs.size()) {
+    for (std::size_t i = 0; i < xs.size(); ++i) targets_.emplace_back(key_of(xs[i]), i);
+    std::sort(targets_.begin(), targets_.end());
+  }
 
-  std::vector<Node*> nodes = reachable(ys, xs, visit, stop_at_xs);
+  /// The nodes behind ys that this sweep has not seen yet, oldest first, marked where needed.
+  std::vector<Ref<Node>> enter(std::span<const Tensor> ys, bool stop_at_xs);
+  /// A term of the gradient with respect to `at`.
+  void receive(const Tensor& at, const Tensor& g);
+  /// From the newest node to the oldest. Unless `keep`, their inputs are let go on the way; the nodes
+  /// themselves stay to the end.
+  void walk(const std::vector<Ref<Node>>& nodes, bool keep);
+  std::vector<Tensor> results();
+
+ private:
+  static const void* key_of(const Tensor& t) {
+    return t.node() ? static_cast<const void*>(t.node()) : t.raw();
+  }
+  Tensor* slot(const Tensor& t);
+  bool needs(const Tensor& in) {
+    const Node* from = in.node();
+    return (from && from->visit == visit_ && from->needed) || slot(in);
+  }
+  void derive(Node& node);
+  void run_again(Node& node);
+
+  const uint64_t visit_ = ++g_visit;
+  std::span<const Tensor> xs_;
+  GradOptions options_;
+  std::vector<Tensor> sums_;
+  // Where the sum of an x is. The handles are sorted once: with many leaves a linear search per node
+  // input would be quadratic.
+  std::vector<std::pair<const void*, std::size_t>> targets_;
+};
+
+Tensor* Sweep::slot(const Tensor& t) {
+  if (!t.requires_grad()) return nullptr;
+  const std::pair<const void*, std::size_t> first{key_of(t), 0};
+  for (auto it = std::lower_bound(targets_.begin(), targets_.end(), first);
+       it != targets_.end() && it->first == first.first; ++it)
+    if (xs_[it->second].same_as(t)) return &sums_[it->second];
+  return nullptr;
+}
+
+std::vector<Ref<Node>> Sweep::enter(std::span<const Tensor> ys, bool stop_at_xs) {
+  const std::vector<Node*> nodes = reachable(ys, xs_, visit_, stop_at_xs);
   // A released node hides what lies behind it: only an x that is not older is surely not there.
   for (const Node* node : nodes)
-    for (const Tensor& x : xs)
+    for (const Tensor& x : xs_)
       check(!node->released || (x.node() && x.node()->id >= node->id), "grad",
             "the graph behind op ", node->op->name, " (x of shape ", x.shape(),
             ") was released by an earlier grad(); pass retain_graph there");
-  std::vector<Ref<Node>> alive;  // inputs are let go on the way; the nodes themselves stay to the end
+  std::vector<Ref<Node>> alive;
   alive.reserve(nodes.size());
   for (Node* node : nodes) {
+    for (const Tensor& in : node->sources())
+      if (needs(in)) {
+        node->needed = true;
+        break;
+      }
     retain(node);
     alive.emplace_back(node);
   }
-  std::vector<Tensor> result(xs.size());
-  // Where the gradient of an x is collected. The handles are sorted once: with many leaves a linear
-  // search per node input would be quadratic.
-  auto key_of = [](const Tensor& t) -> const void* {
-    return t.node() ? static_cast<const void*>(t.node()) : t.raw();
-  };
-  std::vector<std::pair<const void*, std::size_t>> targets;
-  for (std::size_t i = 0; i < xs.size(); ++i) targets.emplace_back(key_of(xs[i]), i);
-  std::sort(targets.begin(), targets.end());
-  auto slot = [&](const Tensor& t) -> Tensor* {
-    if (!t.requires_grad()) return nullptr;
-    const std::pair<const void*, std::size_t> first{key_of(t), 0};
-    for (auto it = std::lower_bound(targets.begin(), targets.end(), first);
-         it != targets.end() && it->first == first.first; ++it)
-      if (xs[it->second].same_as(t)) return &result[it->second];
-    return nullptr;
-  };
+  return alive;
+}
 
-  for (Node* node : nodes) {
-    for (int k = 0; k < node->input_count && !node->needed; ++k) {
-      const Tensor& in = node->inputs[k];
-      Node* from = in.node();
-      node->needed = (from && from->visit == visit && from->needed) || slot(in);
+void Sweep::receive(const Tensor& at, const Tensor& g) {
+  if (Tensor* x = slot(at)) accumulate(*x, g);
+  if (Node* node = at.node(); node && node->visit == visit_ && node->needed)
+    accumulate(node->cotangent[at.output_index()], g);
+}
+
+void Sweep::derive(Node& node) {
+  bool wanted[kMaxInputs + 1] = {};
+  for (int k = 0; k < node.input_count; ++k) wanted[k] = needs(node.inputs[k]);
+  InputGradients dx;
+  node_vjp(node, std::span<const bool>(wanted, node.input_count), options_.create_graph, dx);
+  for (int k = 0; k < node.input_count; ++k)
+    if (wanted[k] && dx[k].defined()) {
+      check(dx[k].shape() == node.inputs[k].shape(), node.op->name, "derivative has shape ",
+            dx[k].shape(), " for an input of shape ", node.inputs[k].shape());
+      Tensor term = std::move(dx[k]);
+      receive(node.inputs[k], term);
     }
-  }
+}
 
-  auto receive = [&](const Tensor& at, const Tensor& g) {
-    if (Tensor* x = slot(at)) accumulate(*x, g);
-    if (Node* node = at.node(); node && node->visit == visit && node->needed)
-      accumulate(node->cotangent[at.output_index()], g);
-  };
-  for (std::size_t k = 0; k < ys.size(); ++k) {
-    Tensor seed = k < seeds.size() && seeds[k].defined() ? seeds[k] : Tensor::ones(ys[k].shape(), ys[k].dtype());
-    check(seed.shape() == ys[k].shape() && seed.dtype() == ys[k].dtype(), "grad", "seed of shape ",
-          seed.shape(), ' ', name(seed.dtype()), " for an output of shape ", ys[k].shape(), ' ',
-          name(ys[k].dtype()));
-    receive(ys[k], options.create_graph ? seed : seed.detach());
+/// The derivative of a recompute(): through the nodes of a second run, which are recorded on the x
+/// and the parameters of the first. They stay only where the derivative refers to them.
+void Sweep::run_again(Node& node) {
+  Tensor g = std::move(node.cotangent[0]), y;
+  const uint64_t first = g_next_id.load();
+  {
+    const EnableGrad on;
+    y = node.rerun->f(node.rerun->x);
   }
+  const auto& [shape, dtype] = node.output_spec[0];
+  check(y.defined() && y.shape() == shape && y.dtype() == dtype, "recompute",
+        "the second run gave another shape or dtype than ", shape, ' ', name(dtype),
+        "; the function must be pure");
+  if (!y.requires_grad()) return;
+  const std::vector<Ref<Node>> nodes = enter(std::span(&y, 1), /*stop_at_xs=*/false);
+  check(nodes.empty() || nodes.front()->id >= first, "recompute",
+        "the second run read a result that the first did not; the function must be pure (output of shape ",
+        shape, ")");
+  receive(y, g);
+  y = g = {};
+  walk(nodes, options_.create_graph);
+}
 
+void Sweep::walk(const std::vector<Ref<Node>>& nodes, bool keep) {
   for (auto it = nodes.rbegin(); it != nodes.rend(); ++it) {
-    Node& node = **it;
+    Node& node = *it->get();
     bool reached = false;
     for (int k = 0; k < node.output_count; ++k) reached |= node.cotangent[k].defined();
     if (node.needed && reached) {
-      bool needs[kMaxInputs + 1] = {};
-      for (int k = 0; k < node.input_count; ++k) {
-        const Tensor& in = node.inputs[k];
-        Node* from = in.node();
-        needs[k] = (from && from->visit == visit && from->needed) || slot(in);
+      if (node.rerun) {
+        run_again(node);
+      } else {
+        derive(node);
       }
-      InputGradients dx;
-      node_vjp(node, std::span<const bool>(needs, node.input_count), options.create_graph, dx);
-      for (int k = 0; k < node.input_count; ++k)
-        if (needs[k] && dx[k].defined()) {
-          check(dx[k].shape() == node.inputs[k].shape(), node.op->name, "derivative has shape ",
-                dx[k].shape(), " for an input of shape ", node.inputs[k].shape());
-          Tensor term = std::move(dx[k]);
-          receive(node.inputs[k], term);
-        }
     }
     for (int k = 0; k < node.output_count; ++k) node.cotangent[k] = {};
     if (!keep && node.needed) {
       node.released = true;
       for (int k = 0; k < node.input_count; ++k) node.inputs[k] = {};
       for (auto& s : node.saved) s = {};
+      node.rerun.reset();
     }
   }
-  for (std::size_t i = 0; i < xs.size(); ++i) {
-    if (result[i].defined()) continue;
-    const Tensor* first = slot(xs[i]);  // the same x given twice is collected once
-    result[i] = first->defined() ? *first : Tensor::zeros(xs[i].shape(), xs[i].dtype());
+}
+
+std::vector<Tensor> Sweep::results() {
+  for (std::size_t i = 0; i < xs_.size(); ++i) {
+    if (sums_[i].defined()) continue;
+    const Tensor* first = slot(xs_[i]);  // the same x given twice is collected once
+    sums_[i] = first->defined() ? *first : Tensor::zeros(xs_[i].shape(), xs_[i].dtype());
   }
-  return result;
+  return std::move(sums_);
+}
+
+std::vector<Tensor> run_grad(std::span<const Tensor> ys, std::span<const Tensor> xs,
+                             std::span<const Tensor> seeds, GradOptions options, bool stop_at_xs) {
+  const BackwardScope backward;
+  const ProfileScope engine("(engine)");
+  check(!noting_reads(), "grad", "called by a function that recompute() runs; take recompute() of its parts");
+  for (const Tensor& y : ys)
+    check(y.requires_grad(), "grad", "the output (shape ", y.shape(), ") depends on nothing that requires a gradient");
+  for (const Tensor& x : xs)
+    check(x.requires_grad(), "grad", "an x (shape ", x.shape(), ") does not require a gradient");
+
+  Sweep sweep(xs, options);
+  const std::vector<Ref<Node>> nodes = sweep.enter(ys, stop_at_xs);
+  for (std::size_t k = 0; k < ys.size(); ++k) {
+    Tensor seed = k < seeds.size() && seeds[k].defined() ? seeds[k] : Tensor::ones(ys[k].shape(), ys[k].dtype());
+    check(seed.shape() == ys[k].shape() && seed.dtype() == ys[k].dtype(), "grad", "seed of shape ",
+          seed.shape(), ' ', name(seed.dtype()), " for an output of shape ", ys[k].shape(), ' ',
+          name(ys[k].dtype()));
+    sweep.receive(ys[k], options.create_graph ? seed : seed.detach());
+  }
+  sweep.walk(nodes, options.retain_graph || options.create_graph);
+  return sweep.results();
 }
 
 }  // namespace

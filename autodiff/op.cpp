@@ -87,6 +87,7 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, const Attrs& attrs) {
   for (const Tensor& t : inputs) {
     check(t.defined(), op.name, "undefined input");
     record |= t.requires_grad();
+    note_read(t);
   }
   record &= grad_enabled();
 
@@ -112,6 +113,7 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, const Attrs& attrs) {
 
 Tensor apply_view(const Op& op, const Tensor& x, const Shape& shape, const Attrs& attrs) {
   const Tensor out = x.viewed_as(shape);
+  note_read(x);
   if (!grad_enabled() || !x.requires_grad()) return out;
   return Tensor::attached(out, record_call(op, std::span(&x, 1), attrs, out).get(), 0);
 }

@@ -106,7 +106,7 @@ void GaussianObjective::measure(const data::Batch& batch) const {
 
 Network GaussianObjective::network(bool training, const Rng& dropout) const {
   return [this, training, dropout](const Tensor& x, const Tensor& noise) {
-    const harness::Context context{noise, training, dropout};
+    const harness::Context context{noise, training, dropout, recompute};
     const Shape grid{x.dim(0), spec_.height * spec_.width, spec_.channels};
     return reshape(backbone_.forward(with_features(reshape(x, grid), noise), context), x.shape());
   };

@@ -77,10 +77,8 @@ ResBlock ResBlock::make(int64_t in, int64_t out, const UnetConfig& config, bool 
 }
 
 Tensor ResBlock::forward(const Tensor& x, const Tensor& e, bool training, const Rng& site) const {
-  Tensor h = conv1(norm1.silu(x));
-  if (time) h = add(h, reshape((*time)(e), {h.dim(0), 1, 1, h.dim(3)}));
-  h = conv2(nn::dropout(norm2.silu(h), dropout, site, training));
-  return add(skip ? (*skip)(x) : x, h);
+  const Tensor h = conv1(norm1.silu(x), time ? (*time)(e) : Tensor());
+  return conv2(nn::dropout(norm2.silu(h), dropout, site, training), {}, skip ? (*skip)(x) : x);
 }
 
 ImageAttention ImageAttention::make(int64_t channels, int64_t groups, const Rng& rng) {
@@ -145,9 +143,13 @@ Tensor Unet::forward(const Tensor& x, const harness::Context& context) const {
   const Tensor e = time ? silu((*time)(context.time)) : Tensor();
   int64_t site = 0;
   const auto run = [&](const std::vector<ResBlock>& blocks, Tensor h) {
-    for (const ResBlock& block : blocks)
-      h = block.forward(h, e, context.training,
-                        context.dropout.split(static_cast<uint64_t>(site++)));
+    for (const ResBlock& block : blocks) {
+      const Rng stream = context.dropout.split(static_cast<uint64_t>(site++));
+      const auto forward = [&block, e, training = context.training, stream](const Tensor& u) {
+        return block.forward(u, e, training, stream);
+      };
+      h = harness::run_block(context, forward, h);
+    }
     return h;
   };
 
@@ -161,10 +163,7 @@ Tensor Unet::forward(const Tensor& x, const harness::Context& context) const {
   }
   if (attention) h = (*attention)(h);
   h = run(levels.back().up, h);
-  for (std::size_t i = kept.size(); i-- > 0;) {
-    const Tensor& own = kept[i];
-    h = run(levels[i].up, concat({upsample_nearest2x(h, own.dim(1), own.dim(2)), own}, -1));
-  }
+  for (std::size_t i = kept.size(); i-- > 0;) h = run(levels[i].up, upsample_concat(h, kept[i]));
   return reshape(output(output_norm.silu(h)), {x.dim(0), spec.length, spec.out_channels});
 }
 

@@ -101,6 +101,7 @@ Tensor Ar::loss(const data::Batch& batch, const Rng& rng, bool training) const {
   Context context;
   context.training = training;
   context.dropout = rng.split("dropout");
+  context.recompute = recompute;
   const Tensor inputs = columns(batch.symbols, 0, wanted - 1);
   const Tensor targets = start_ ? batch.symbols : columns(batch.symbols, 1, window_);
   return cross_entropy(logits(inputs, context), targets);

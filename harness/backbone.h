@@ -8,8 +8,10 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "autodiff/recompute.h"
 #include "autodiff/rng.h"
 #include "autodiff/tensor.h"
 #include "nn/parameter.h"
@@ -21,7 +23,16 @@ struct Context {
   Tensor time;            ///< [B] f32 noise feature of the objective (diffusion); undefined otherwise
   bool training = false;  ///< dropout on
   Rng dropout;            ///< stream of this pass; sites split it by name
+  bool recompute = false; ///< training: blocks compute their insides again instead of keeping them
 };
+
+/// block(x) of a stack. With Context::recompute it runs once more in the backward pass: the block must
+/// hold by value what changes between blocks or passes (its number, the context); see recompute().
+template <class Block>
+Tensor run_block(const Context& context, Block&& block, const Tensor& x) {
+  if (context.training && context.recompute) return recompute(std::forward<Block>(block), x);
+  return block(x);
+}
 
 /// What the objective asks of a backbone.
 struct BackboneSpec {

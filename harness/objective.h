@@ -68,6 +68,9 @@ class Objective {
   virtual std::vector<std::pair<std::string, std::string>> aliases() const { return {}; }
   /// Loss expected at initialisation in nats (NaN: unknown); printed beside the measured one.
   virtual double expected_initial_loss() const;
+
+  /// For the contexts of training passes: see Context::recompute. Changes memory and time only.
+  bool recompute = false;
 };
 
 struct ObjectiveEntry {

@@ -17,7 +17,7 @@ struct RunOptions {
     visit("family", self.family, "transformer, ssm, diffusion, or objective/backbone such as ar/s4d");
     visit("seed", self.seed, "seed of initialisation, data order and noise");
     visit("threads", self.threads, "worker threads; 0 = OMP_NUM_THREADS or all cores");
-    visit("precision", self.precision, "inputs of matrix products: f32, or bf16 where the processor has it");
+    visit("precision", self.precision, "inputs of matrix products and convolutions: f32, or bf16 (f32 with a note where the processor has none)");
   }
 };
 
@@ -26,6 +26,7 @@ struct TrainOptions {
   int64_t steps = 2000;
   double seconds = 0;
   int64_t batch = 32;
+  std::string recompute = "none";
   double clip = 1;
   double ema = 0;
   std::string decay = "matrices";
@@ -42,6 +43,9 @@ struct TrainOptions {
     visit("steps", self.steps, "optimizer steps; the time budget may end training earlier");
     visit("seconds", self.seconds, "time budget of training in seconds, evaluation not counted; 0 = none");
     visit("batch", self.batch, "examples a step");
+    visit("recompute", self.recompute,
+          "none, or blocks: keep only the input of each block and compute its inside again for the gradient; "
+          "less memory, more time, the same numbers");
     visit("clip", self.clip, "global gradient norm limit; 0 = off");
     visit("ema", self.ema, "decay of the parameter average used for evaluation; 0 = off");
     visit("decay", self.decay, "what weight decay applies to: matrices, nanogpt (all of 2 or more dimensions), all, none");

@@ -4,8 +4,11 @@
 #include <chrono>
 #include <cmath>
 #include <fstream>
+#include <iostream>
 #include <string>
+#include <utility>
 
+#include "autodiff/choice.h"
 #include "autodiff/graph.h"
 #include "autodiff/op.h"
 #include "autodiff/ops/gemm.h"
@@ -36,6 +39,15 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+/// bf16 only makes products faster: where it is not to be had, a run goes on in f32 and says so.
+void choose_precision(const std::string& wanted) {
+  const std::string obstacle = wanted == "bf16" ? bf16_obstacle() : "";
+  set_gemm_precision(wanted == "bf16" && obstacle.empty() ? GemmPrecision::bf16 : GemmPrecision::f32);
+  static bool said = false;
+  if (obstacle.empty() || std::exchange(said, true)) return;
+  std::cerr << "kindred: run.precision = bf16, but " << obstacle << "; using f32\n";
+}
+
 }  // namespace
 
 Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset, std::vector<OptionHelp>* known) {
@@ -49,12 +61,14 @@ Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset, std::v
   check(run_.precision == "f32" || run_.precision == "bf16", "config", "run.precision = \"", run_.precision,
         "\"; choose f32 or bf16");
   if (run_.threads > 0) set_threads(static_cast<int>(run_.threads));
-  set_gemm_precision(run_.precision == "bf16" ? GemmPrecision::bf16 : GemmPrecision::f32);
+  choose_precision(run_.precision);
 
   rng_ = Rng(static_cast<uint64_t>(run_.seed));
   dataset_ = dataset ? std::move(dataset) : data::open(data_options);
   family_ = parse_family(run_.family, spec());
   objective_ = make_family(family_, spec(), settings, rng_);
+  objective_->recompute =
+      choose<bool>(train_.recompute, {{"none", false}, {"blocks", true}}, "train.recompute");
 
   OptimizerChoice choice;
   settings.read("optimizer", choice);

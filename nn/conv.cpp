@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "autodiff/ops/elementwise.h"
+
 namespace kindred::nn {
 
 Conv2d Conv2d::make(const Config& config, const Rng& rng, DType dtype) {
@@ -31,8 +33,12 @@ Conv2d Conv2d::make(const Config& config, const Rng& rng, DType dtype) {
   return layer;
 }
 
-Tensor Conv2d::operator()(const Tensor& x) const {
-  return conv2d(x, weight.value, bias ? bias->value : Tensor(), options);
+Tensor Conv2d::operator()(const Tensor& x, const Tensor& shift, const Tensor& residual) const {
+  Tensor start = bias ? bias->value : Tensor();
+  if (shift.defined()) start = bias ? add(shift, start) : shift;
+  if (!residual.defined()) return conv2d(x, weight.value, start, options);
+  if (start.defined()) return conv2d_add(residual, x, weight.value, start, options);
+  return add(residual, conv2d(x, weight.value, {}, options));
 }
 
 }  // namespace kindred::nn

@@ -28,7 +28,8 @@ struct Conv2d {
   /// Weights come from rng.split("weight"), the bias from rng.split("bias").
   static Conv2d make(const Config& config, const Rng& rng, DType dtype = DType::f32);
 
-  Tensor operator()(const Tensor& x) const;
+  /// shift [B,O] is added to each pixel of an image, residual [B,H',W',O] to the result.
+  Tensor operator()(const Tensor& x, const Tensor& shift = {}, const Tensor& residual = {}) const;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {

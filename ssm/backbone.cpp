@@ -135,8 +135,12 @@ Tensor Backbone::finish(const Tensor& x) const {
 
 Tensor Backbone::forward(const Tensor& x, const harness::Context& context) const {
   Tensor h = embed(x, context);
-  for (std::size_t i = 0; i < blocks.size(); ++i)
-    h = run(i, h, context, [&](const Tensor& u) { return blocks[i].layer(u); });
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    const auto block = [this, i, context](const Tensor& x_i) {
+      return run(i, x_i, context, [&](const Tensor& u) { return blocks[i].layer(u); });
+    };
+    h = harness::run_block(context, block, h);
+  }
   return finish(h);
 }
 

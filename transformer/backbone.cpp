@@ -116,17 +116,18 @@ Tensor Backbone::finish(const Tensor& x) const {
 
 Tensor Backbone::forward(const Tensor& x, const harness::Context& context) const {
   Tensor h = embed(x, 0, context);
-  const int64_t B = h.dim(0), L = h.dim(1);
-  const AttentionOptions options{spec.causal};
   for (std::size_t l = 0; l < blocks.size(); ++l) {
-    Tensor mask;
-    if (context.training && plan.p_attn > 0)
-      mask = context.dropout.split(l)
-                 .split("probabilities")
-                 .dropout_mask({B, plan.heads, L, L}, plan.p_attn, h.dtype());
-    h = run(l, h, 0, context, [&](const Tensor& qkv) {
-      return attention_qkv(qkv, plan.heads, plan.kv_heads, options, mask);
-    });
+    const auto block = [this, l, context](const Tensor& u) {
+      Tensor mask;
+      if (context.training && plan.p_attn > 0)
+        mask = context.dropout.split(l)
+                   .split("probabilities")
+                   .dropout_mask({u.dim(0), plan.heads, u.dim(1), u.dim(1)}, plan.p_attn, u.dtype());
+      return run(l, u, 0, context, [&](const Tensor& qkv) {
+        return attention_qkv(qkv, plan.heads, plan.kv_heads, {spec.causal}, mask);
+      });
+    };
+    h = harness::run_block(context, block, h);
   }
   return finish(h);
 }

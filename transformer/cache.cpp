@@ -102,7 +102,7 @@ void attend_one(int64_t length, int64_t D, int64_t stride, const T* q, const T* 
   T top = score[0], total = 0;
 #pragma omp simd reduction(max : top)
   for (int64_t j = 0; j < padded; ++j) top = std::max(top, score[j]);
-  for (int64_t j = 0; j < padded; ++j) score[j] = vexp_nonpositive(score[j] - top);
+  for (int64_t j = 0; j < padded; ++j) score[j] = vexp(score[j] - top);
 #pragma omp simd reduction(+ : total)
   for (int64_t j = 0; j < padded; ++j) total += score[j];
   value_sum(length, score, values, stride, sum);

@@ -7,6 +7,8 @@
 #include "apps/bench/child.h"
 #include "apps/bench/costs.h"
 #include "apps/bench/measure.h"
+#include "apps/bench/scaling.h"
+#include "apps/bench/work_options.h"
 #include "apps/bench/worker.h"
 #include "apps/command.h"
 #include "autodiff/ops/gemm.h"
@@ -69,6 +71,8 @@ int profile_rows(const std::vector<const bench::Row*>& rows, const bench::WorkOp
 
 int bench_command(int argc, char** argv) {
   if (argc > 1 && std::string(argv[1]) == "--worker") return bench::worker(argc - 1, argv + 1);
+  if (argc > 1 && std::string(argv[1]) == "scaling")
+    return bench::scaling_command(argc - 1, argv + 1);
   CommandLine line(
       "kindred bench ROW... [--precision f32|bf16] [--threads N] [--pairs N]",
       "Times kindred and PyTorch on the same work in the same run: each in a process of its own, "
@@ -77,16 +81,16 @@ int bench_command(int argc, char** argv) {
       "number, so\n"
       "that both are known to do the same. `list` shows the rows, `all` runs them. PyTorch runs in "
       "every\n"
-      "setting that could help it; its best counts. Exit code 6: the yardstick failed or differs.",
+      "setting that could help it; its best counts. Exit code 6: the yardstick failed or differs.\n"
+      "kindred bench scaling --help: how the cost of a step grows with size.",
       "  kindred bench list\n"
       "  kindred bench gpt-nano gpt-char\n"
       "  kindred bench all --json > bench.json\n"
-      "  kindred bench gpt2 --no-peer --profile\n");
+      "  kindred bench gpt2 --no-peer --profile\n"
+      "  kindred bench scaling\n");
+  bench::add_work_options(line);
   line.options().add_options()("row", po::value<std::vector<std::string>>()->value_name("ROW"),
                                "row names, list, or all")(
-      "precision", po::value<std::string>()->default_value("f32")->value_name("NAME"),
-      "f32 or bf16 (sums stay f32)")("threads", po::value<int>()->default_value(0)->value_name("N"),
-                                     "threads of both sides; 0 = all cores")(
       "pairs", po::value<int>()->default_value(7)->value_name("N"), "turns of each side")(
       "peers", po::value<std::string>()->default_value(KINDRED_PEERS)->value_name("DIR"),
       "folder of the yardsticks")("python", po::value<std::string>()->value_name("PROGRAM"),
@@ -104,15 +108,10 @@ int bench_command(int argc, char** argv) {
   }
   const auto rows = chosen_rows(names);
   bench::MeasureOptions options;
-  options.work = {line.get<std::string>("precision"), line.get<int>("threads")};
+  options.work = bench::read_work_options(line);
   options.pairs = line.get<int>("pairs");
   options.peers = line.get<std::string>("peers");
-  check(options.work.precision == "f32" || options.work.precision == "bf16", "bench",
-        "--precision ", options.work.precision, "; choose f32 or bf16");
-  check(options.work.threads >= 0, "bench", "--threads is not negative; 0 = all cores");
   check(options.pairs >= 1, "bench", "--pairs is at least 1");
-  if (options.work.precision == "bf16")
-    set_gemm_precision(GemmPrecision::bf16);  // refuses where it cannot
   if (line.has("profile")) return profile_rows(rows, options.work, line.json());
   if (!line.has("no-peer")) {
     options.python = line.has("python") ? line.get<std::string>("python") : find_python();

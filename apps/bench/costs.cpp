@@ -1,10 +1,10 @@
 #include "apps/bench/costs.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "apps/bench/step_time.h"
 #include "autodiff/ops/gemm.h"
 #include "autodiff/parallel.h"
 #include "autodiff/pool.h"
@@ -13,12 +13,6 @@
 namespace kindred::apps::bench {
 
 namespace {
-double seconds_of(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 /// The best of several runs after one that warms up: a rate that the machine can reach.
 double best_seconds(const std::function<void()>& work) {
   work();

@@ -12,7 +12,7 @@ double median(std::vector<double> values) {
   return values.size() % 2 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 
-std::vector<double> Pairs::ratios() const {
+std::vector<double> ratios(const std::vector<double>& first, const std::vector<double>& second) {
   std::vector<double> all;
   for (std::size_t i = 0; i < first.size(); ++i) all.push_back(first[i] / second[i]);
   return all;
@@ -29,12 +29,12 @@ int turn_length(Child& child) {
   return static_cast<int>(std::clamp(std::ceil(500 / ms), 1.0, 10000.0));
 }
 
-Pairs take_turns(Child& first, int first_steps, Child& second, int second_steps, int pairs,
-                 const std::function<void()>& after) {
-  Pairs taken;
-  for (int i = 0; i < pairs; ++i) {
-    taken.first.push_back(turn(first, first_steps));
-    taken.second.push_back(turn(second, second_steps));
+std::vector<std::vector<double>> take_turns(const std::vector<Side>& sides, int rounds,
+                                            const std::function<void()>& after) {
+  std::vector<std::vector<double>> taken(sides.size());
+  for (int round = 0; round < rounds; ++round) {
+    for (std::size_t i = 0; i < sides.size(); ++i)
+      taken[i].push_back(turn(*sides[i].child, sides[i].steps));
     after();
   }
   return taken;

@@ -11,18 +11,21 @@ namespace kindred::apps::bench {
 
 double median(std::vector<double> values);
 
-struct Pairs {
-  std::vector<double> first, second;   ///< milliseconds a step: the median of each turn
-  std::vector<double> ratios() const;  ///< first / second of each pair
-};
+/// first / second of each round.
+std::vector<double> ratios(const std::vector<double>& first, const std::vector<double>& second);
 
 /// A turn: `steps` steps, their median in milliseconds.
 double turn(Child& child, int steps);
 /// Steps that make a turn of about half a second, after one that warms up.
 int turn_length(Child& child);
-/// `pairs` turns of each; `after` is called after each pair.
-Pairs take_turns(Child& first, int first_steps, Child& second, int second_steps, int pairs,
-                 const std::function<void()>& after);
+struct Side {
+  Child* child;
+  int steps;  ///< of a turn
+};
+/// `rounds` turns of each side, in order, again and again: [side][round], milliseconds a step.
+/// `after` is called after each round.
+std::vector<std::vector<double>> take_turns(const std::vector<Side>& sides, int rounds,
+                                            const std::function<void()>& after);
 
 /// One way to run the yardstick.
 struct Candidate {

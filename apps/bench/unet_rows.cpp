@@ -10,7 +10,8 @@ namespace {
 
 constexpr int64_t kSide = 28, kLevels = 256, kBatch = 32, kSeed = 1;
 constexpr int64_t kWidth = 32, kGroups = 8, kTimeWidth = 128;
-constexpr double kLr = 1e-3, kBeta1 = 0.9, kBeta2 = 0.999, kEps = 1e-8;
+// A rate at which rounding does not grow in the 20 steps of the comparison, in bf16 either.
+constexpr double kLr = 2e-4, kBeta1 = 0.9, kBeta2 = 0.999, kEps = 1e-8;
 constexpr double kSigmaMin = 0.01, kSigmaMax = 50;
 
 class FixedImages final : public data::Dataset {

@@ -159,10 +159,10 @@ void forward_tile(const Rows<T>& rows, const AttentionInputs<T>& in, const T* k,
       as_vector(shift + c) = most == kMinusInfinity<T> ? Vector<T>{} : most;
       as_vector(factor + c) = before - as_vector(shift + c);
     }
-    for (int i = 0; i < R; ++i) factor[i] = vexp_nonpositive(factor[i]);
+    for (int i = 0; i < R; ++i) factor[i] = vexp(factor[i]);
     for (int64_t j = 0; j < block; ++j) {
       T* __restrict s = scores + j * R;
-      for (int i = 0; i < R; ++i) s[i] = vexp_nonpositive(s[i] - shift[i]);
+      for (int i = 0; i < R; ++i) s[i] = vexp(s[i] - shift[i]);
     }
     for (int c = 0; c < R; c += kLanes<T>) {
       Vector<T> sum = as_vector(total + c) * as_vector(factor + c);
@@ -230,8 +230,8 @@ void forward_row(const Rows<T>& rows, const AttentionInputs<T>& in, int64_t r, T
       p[j] = dot(q, k + (j0 + j) * g.key_stride, g.width) * static_cast<T>(g.scale);
     for (int64_t j = 0; j < block; ++j) top = p[j] > top ? p[j] : top;
     shift = top == kMinusInfinity<T> ? T(0) : top;
-    const T factor = vexp_nonpositive(before - shift);
-    for (int64_t j = 0; j < block; ++j) p[j] = vexp_nonpositive(p[j] - shift);
+    const T factor = vexp(before - shift);
+    for (int64_t j = 0; j < block; ++j) p[j] = vexp(p[j] - shift);
     total *= factor;
     for (int64_t j = 0; j < block; ++j) total += p[j];
     if (mask)
@@ -299,7 +299,7 @@ void backward_tile(const Rows<T>& rows, const AttentionInputs<T>& in, const T* k
       T* __restrict pj = p + j * R;
       T* __restrict sj = ds + j * R;
       for (int i = 0; i < R; ++i) {
-        pj[i] = vexp_nonpositive(pj[i] - row_lse[i]);
+        pj[i] = vexp(pj[i] - row_lse[i]);
         sj[i] = pj[i] * (sj[i] - delta[i]);
       }
     }

@@ -5,9 +5,14 @@
 //   weight_grad(x, g), seed v: dx = input_grad(g, v)  dg = conv2d(x, v)
 #include "autodiff/ops/conv.h"
 
+#include <type_traits>
+#include <utility>
+
 #include "autodiff/op.h"
 #include "autodiff/ops/conv_kernels.h"
+#include "autodiff/ops/gemm.h"
 #include "autodiff/ops/layout.h"
+#include "autodiff/parallel.h"
 
 namespace kindred {
 
@@ -54,17 +59,22 @@ ConvShape forward_shape(const Call& call) {
   check_operands(where, call, "x [B,H,W,C] and weight [O,kh,kw,C]");
   const Shape &x = call.shape(0), &w = call.shape(1);
   check(x[3] == w[3], where, "x ", x, " has ", x[3], " channels, weight ", w, " takes ", w[3]);
-  check(call.in.size() < 3 || call.shape(2) == Shape{w[0]}, where, "bias ",
-        call.in.size() < 3 ? Shape{} : call.shape(2), " for weight ", w);
-  return complete(where,
-                  {.batch = x[0],
-                   .height = x[1],
-                   .width = x[2],
-                   .channels = x[3],
-                   .out_channels = w[0],
-                   .kernel_height = w[1],
-                   .kernel_width = w[2]},
-                  call.attrs.as<ConvAttrs>().options);
+  const ConvShape s = complete(where,
+                               {.batch = x[0],
+                                .height = x[1],
+                                .width = x[2],
+                                .channels = x[3],
+                                .out_channels = w[0],
+                                .kernel_height = w[1],
+                                .kernel_width = w[2]},
+                               call.attrs.as<ConvAttrs>().options);
+  if (call.in.size() > 2)
+    check(call.shape(2) == Shape{w[0]} || call.shape(2) == Shape{x[0], w[0]}, where, "bias ",
+          call.shape(2), " for x ", x, " and weight ", w);
+  const Shape y{s.batch, s.out_height, s.out_width, s.out_channels};
+  if (call.in.size() > 3)
+    check(call.shape(3) == y, where, "residual ", call.shape(3), " for a result ", y);
+  return s;
 }
 
 void check_gradient(const char* where, const ConvShape& s, const Shape& g) {
@@ -110,23 +120,70 @@ ConvShape weight_grad_shape(const Call& call) {
 
 // ---- kernels ------------------------------------------------------------------------------------
 
+bool in_bf16() { return gemm_precision() == GemmPrecision::bf16; }
+bool by_winograd(const ConvShape& s, DType dtype) {
+  return dtype == DType::f32 && conv_winograd::serves(s, in_bf16());
+}
+
+/// y += bias of the image and residual, where they are given.
+template <class T>
+void add_terms(const ConvShape& s, const ConvTerms<T>& terms, T* __restrict y) {
+  const int64_t o = s.out_channels, pixels = s.out_height * s.out_width;
+  if (!terms.bias && !terms.residual) return;
+  parallel_for(s.batch * pixels, 64, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      T* __restrict to = y + i * o;
+      if (terms.bias) {
+        const T* __restrict bias = terms.bias + i / pixels * terms.bias_step;
+        for (int64_t k = 0; k < o; ++k) to[k] += bias[k];
+      }
+      if (terms.residual) {
+        const T* __restrict residual = terms.residual + i * o;
+        for (int64_t k = 0; k < o; ++k) to[k] += residual[k];
+      }
+    }
+  });
+}
+
 void run_forward(const Call& call, std::span<Tensor> out) {
   const ConvShape s = forward_shape(call);
-  const bool bias = call.in.size() == 3;
-#ifdef KINDRED_ONEDNN
-  if (out[0].dtype() == DType::f32)
-    return conv_onednn::forward(s, call.in[0].data<float>(), call.in[1].data<float>(),
-                                bias ? call.in[2].data<float>() : nullptr,
-                                out[0].mutable_data<float>());
-#endif
   dispatch_float(out[0].dtype(), [&]<class T>(T) {
-    conv_im2col::forward<T>(s, call.in[0].data<T>(), call.in[1].data<T>(),
-                            bias ? call.in[2].data<T>() : nullptr, out[0].mutable_data<T>());
+    const T *x = call.in[0].data<T>(), *w = call.in[1].data<T>();
+    T* y = out[0].mutable_data<T>();
+    ConvTerms<T> terms;
+    if (call.in.size() > 2) {
+      terms.bias = call.in[2].data<T>();
+      terms.bias_step = call.shape(2).rank() == 2 ? s.out_channels : 0;
+    }
+    if (call.in.size() > 3) terms.residual = call.in[3].data<T>();
+    if constexpr (std::is_same_v<T, float>)
+      if (by_winograd(s, DType::f32)) return conv_winograd::forward(s, x, w, terms, y, in_bf16());
+
+    // The others add the bias of a channel themselves.
+    const T* bias = terms.bias_step == 0 ? std::exchange(terms.bias, nullptr) : nullptr;
+    if constexpr (std::is_same_v<T, float>) {
+      if (conv_narrow::serves_forward(s)) {
+        conv_narrow::forward(s, x, w, bias, y);
+        return add_terms(s, terms, y);
+      }
+#ifdef KINDRED_ONEDNN
+      conv_onednn::forward(s, x, w, bias, y);
+      return add_terms(s, terms, y);
+#endif
+    }
+    conv_im2col::forward<T>(s, x, w, bias, y);
+    add_terms(s, terms, y);
   });
 }
 
 void run_input_grad(const Call& call, std::span<Tensor> out) {
   const ConvShape s = input_grad_shape(call);
+  if (by_winograd(s, out[0].dtype()))
+    return conv_winograd::input_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
+                                     out[0].mutable_data<float>(), in_bf16());
+  if (out[0].dtype() == DType::f32 && conv_narrow::serves_input_grad(s))
+    return conv_narrow::input_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
+                                   out[0].mutable_data<float>());
 #ifdef KINDRED_ONEDNN
   if (out[0].dtype() == DType::f32)
     return conv_onednn::input_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
@@ -140,6 +197,12 @@ void run_input_grad(const Call& call, std::span<Tensor> out) {
 
 void run_weight_grad(const Call& call, std::span<Tensor> out) {
   const ConvShape s = weight_grad_shape(call);
+  if (by_winograd(s, out[0].dtype()))
+    return conv_winograd::weight_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
+                                      out[0].mutable_data<float>(), in_bf16());
+  if (out[0].dtype() == DType::f32 && conv_narrow::serves_forward(s))
+    return conv_narrow::weight_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
+                                    out[0].mutable_data<float>());
 #ifdef KINDRED_ONEDNN
   if (out[0].dtype() == DType::f32)
     return conv_onednn::weight_grad(s, call.in[0].data<float>(), call.in[1].data<float>(),
@@ -174,6 +237,12 @@ std::vector<Sample> forward_samples(DType dtype, int64_t width, const Rng& rng) 
     const Tensor w = rng.split("w").normal({3, q.kernel_height, q.kernel_width, width}, dtype);
     samples.push_back({{x, w}, attrs_of(q.options), q.label});
     samples.push_back({{x, w, rng.split("bias").normal({3}, dtype)}, attrs_of(q.options), "bias"});
+    const int64_t oh = extent(q.height, q.kernel_height, q.options);
+    const int64_t ow = extent(q.width, q.kernel_width, q.options);
+    const Tensor shift = rng.split("shift").normal({2, 3}, dtype);
+    const Tensor residual = rng.split("residual").normal({2, oh, ow, 3}, dtype);
+    samples.push_back({{x, w, shift}, attrs_of(q.options), "bias of an image"});
+    samples.push_back({{x, w, shift, residual}, attrs_of(q.options), "residual"});
   }
   const Tensor wide = rng.split("wide").normal({width, 3, 3, 2}, dtype);
   samples.push_back(
@@ -212,6 +281,8 @@ std::vector<Sample> bad_forward() {
   return {{{x, Tensor::zeros({5, 3, 3, 2})}, attrs_of({1, 1}), "channels"},
           {{x, Tensor::zeros({5, 27})}, attrs_of({1, 1}), "rank"},
           {{x, w, Tensor::zeros({4})}, attrs_of({1, 1}), "bias"},
+          {{x, w, Tensor::zeros({3, 5})}, attrs_of({1, 1}), "bias of an image"},
+          {{x, w, Tensor::zeros({5}), Tensor::zeros({2, 4, 3, 5})}, attrs_of({1, 1}), "residual"},
           {{x, w}, attrs_of({0, 1}), "stride"},
           {{x, w}, attrs_of({1, 3}), "padding"},
           {{Tensor::zeros({2, 2, 4, 3}), w}, attrs_of({1, 0}), "kernel larger than the image"},
@@ -248,7 +319,12 @@ const Op forward_op{
           const Shape &x = v.in[0].shape(), &w = v.in[1].shape();
           if (v.needs[0]) v.dx[0] = conv2d_input_grad(v.g, v.in[1], x[1], x[2], options);
           if (v.needs[1]) v.dx[1] = conv2d_weight_grad(v.in[0], v.g, w[1], w[2], options);
-          if (v.in.size() == 3 && v.needs[2]) v.dx[2] = sum_to(v.g, v.in[2].shape());
+          if (v.in.size() > 2 && v.needs[2]) {
+            const Shape& bias = v.in[2].shape();
+            v.dx[2] = bias.rank() == 1 ? sum_to(v.g, bias)
+                                       : reshape(sum_to(v.g, {bias[0], 1, 1, bias[1]}), bias);
+          }
+          if (v.in.size() > 3 && v.needs[3]) v.dx[3] = v.g;
         },
     .reads = 0b011,
     .flops = [](const Call& call) { return forward_shape(call).flops(); },
@@ -302,6 +378,10 @@ const RegisterOp register_forward(forward_op), register_input_grad(input_grad_op
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, ConvOptions options) {
   return bias.defined() ? apply(forward_op, {x, weight, bias}, attrs_of(options))
                         : apply(forward_op, {x, weight}, attrs_of(options));
+}
+Tensor conv2d_add(const Tensor& residual, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                  ConvOptions options) {
+  return apply(forward_op, {x, weight, bias, residual}, attrs_of(options));
 }
 Tensor conv2d_input_grad(const Tensor& g, const Tensor& weight, int64_t height, int64_t width,
                          ConvOptions options) {

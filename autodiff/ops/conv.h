@@ -15,9 +15,13 @@ struct ConvOptions {
   int64_t padding = 0;  ///< zeros on all four sides; smaller than the kernel
 };
 
-/// x [B,H,W,C], weight [O,kh,kw,C], bias [O] or undefined -> [B,H',W',O].
+/// x [B,H,W,C], weight [O,kh,kw,C], bias [O], [B,O] (one for each image) or undefined ->
+/// [B,H',W',O].
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
               ConvOptions options = {});
+/// residual [B,H',W',O] + conv2d(x, weight, bias): the sum costs no pass of its own.
+Tensor conv2d_add(const Tensor& residual, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                  ConvOptions options = {});
 /// Transpose in x: g [B,H',W',O], weight [O,kh,kw,C] -> [B,height,width,C].
 Tensor conv2d_input_grad(const Tensor& g, const Tensor& weight, int64_t height, int64_t width,
                          ConvOptions options = {});

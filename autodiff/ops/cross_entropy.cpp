@@ -57,7 +57,7 @@ double row_nll(const T* __restrict z, int64_t n, int32_t target, T* saved) {
   for (int64_t j = 0; j < n; ++j) top = z[j] > top ? z[j] : top;
   T total = 0;
 #pragma omp simd reduction(+ : total)
-  for (int64_t j = 0; j < n; ++j) total += vexp_nonpositive(z[j] - top);
+  for (int64_t j = 0; j < n; ++j) total += vexp(z[j] - top);
   saved[0] = top;
   saved[1] = std::log(total);
   return static_cast<double>(saved[1]) +
@@ -69,7 +69,7 @@ template <class T>
 void row_gradient(const T* __restrict z, int64_t n, int32_t target, const T* saved, T weight,
                   T* __restrict dz) {
   const T top = saved[0], log_total = saved[1];
-  for (int64_t j = 0; j < n; ++j) dz[j] = vexp_nonpositive((z[j] - top) - log_total) * weight;
+  for (int64_t j = 0; j < n; ++j) dz[j] = vexp((z[j] - top) - log_total) * weight;
   dz[target] -= weight;
 }
 

@@ -128,14 +128,6 @@ struct Sqrt {
 const Op sqrt_op =
     unary<Sqrt>([](const Vjp& v) { v.dx[0] = div(scale(v.g, 0.5), v.out); }, 0, true, positive_samples);
 
-struct Square {
-  static constexpr const char* name = "square";
-  static constexpr double flops = 1;
-  template <class T>
-  static T f(T x) { return x * x; }
-};
-const Op square_op = unary<Square>([](const Vjp& v) { v.dx[0] = mul(scale(v.g, 2), v.in[0]); }, 1, false);
-
 struct Reciprocal {
   static constexpr const char* name = "reciprocal";
   static constexpr double flops = 1;
@@ -217,7 +209,7 @@ struct Relu {
 const Op relu_op = unary<Relu>([](const Vjp& v) { v.dx[0] = mul(v.g, apply(step_op, {v.in[0]})); }, 1,
                                false, nonzero_samples);
 
-// ---- fused activations: value and first derivative as kernels, composites beside them ------------
+// ---- fused: value and first derivative as kernels, composites beside them -----------------------
 
 template <class F>
 Op activation(Tensor (*composite)(std::span<const Tensor>, const Attrs&)) {
@@ -237,6 +229,17 @@ Op activation(Tensor (*composite)(std::span<const Tensor>, const Attrs&)) {
   op.vjp_flops_ratio = 1.5;
   return op;
 }
+
+struct Square {
+  static constexpr const char* name = "square";
+  static constexpr double flops = 1;
+  template <class T>
+  static T f(T x) { return x * x; }
+  template <class T>
+  static T derivative(T x) { return 2 * x; }
+};
+const Op square_op = activation<Square>(
+    [](std::span<const Tensor> in, const Attrs&) { return mul(in[0], in[0]); });
 
 struct GeluErf {
   static constexpr const char* name = "gelu_erf";

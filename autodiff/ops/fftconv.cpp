@@ -1,59 +1,30 @@
-// All three ops are one causal convolution: with rev the reversal of time,
+// The ops, and the direct path for short sequences. All three are one causal convolution: with rev
+// the reversal of time,
 //   fftcorr(g, k) = rev(k * rev(g)),   fftconv_kernel_grad(g, u) = rev(sum_b u_b * rev(g_b)).
 // A tile is a handful of neighbouring channels; tiles are independent, which is what threads share.
-//
-// FFT path: two batch rows a, b travel as a + i b, as a real kernel acts on both parts alone. For
-// the kernel's gradient one factor is conjugated: Re((g_a + i g_b) * (u_a - i u_b)) = g_a * u_a +
-// g_b * u_b. Only the kernel's spectra of one tile are kept; the batch streams through scratch.
 #include "autodiff/ops/fftconv.h"
 
+#include <algorithm>
 #include <cmath>
-#include <complex>
-#include <cstring>
 
 #include "autodiff/graph.h"
 #include "autodiff/op.h"
 #include "autodiff/ops/fft.h"
-#include "autodiff/parallel.h"
+#include "autodiff/ops/fftconv_kernels.h"
 
 namespace kindred {
 
 namespace {
 
-struct Dims {
-  int64_t B, L, H;
-};
-Dims dims_of(const Tensor& blh) { return {blh.dim(0), blh.dim(1), blh.dim(2)}; }
-
-/// One row of scratch for each thread, from the pool.
-class Scratch {
- public:
-  Scratch(int64_t elements, DType dtype)
-      : row_((elements + 15) / 16 * 16), all_(Tensor::empty({threads(), row_}, dtype)) {}
-  template <class T>
-  T* mine() {
-    return all_.mutable_data<T>() + omp_get_thread_num() * row_;
-  }
-
- private:
-  int64_t row_;
-  Tensor all_;
-};
+ConvDims dims_of(const Tensor& blh) { return {blh.dim(0), blh.dim(1), blh.dim(2)}; }
 
 // ---- direct path: lanes [L][kLanes] of neighbouring channels ------------------------------------
 
-#ifdef __AVX512F__
-inline constexpr int kVectorBytes = 64;
-#else
-inline constexpr int kVectorBytes = 32;
-#endif
-template <class T>
-inline constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 inline constexpr int kBlock = 8;  ///< outputs held in registers at once
 
 /// dst[l][lane] = x[l or L-1-l, lane]; channels beyond `width` are zero.
 template <class T>
-void load_lanes(T* __restrict dst, const T* __restrict x, const Dims& d, int64_t width,
+void load_lanes(T* __restrict dst, const T* __restrict x, const ConvDims& d, int64_t width,
                 bool reversed) {
   for (int64_t l = 0; l < d.L; ++l) {
     const T* row = x + (reversed ? d.L - 1 - l : l) * d.H;
@@ -65,7 +36,7 @@ void load_lanes(T* __restrict dst, const T* __restrict x, const Dims& d, int64_t
   }
 }
 template <class T>
-void store_lanes(T* __restrict x, const T* __restrict src, const Dims& d, int64_t width,
+void store_lanes(T* __restrict x, const T* __restrict src, const ConvDims& d, int64_t width,
                  bool reversed) {
   for (int64_t l = 0; l < d.L; ++l) {
     T* row = x + (reversed ? d.L - 1 - l : l) * d.H;
@@ -103,10 +74,10 @@ int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 /// y = k * u, or with `transposed` rev(k * rev(u)).
 template <class T>
-void direct_convolution(const T* u, const T* k, T* y, const Dims& d, bool transposed) {
+void direct_convolution(const T* u, const T* k, T* y, const ConvDims& d, bool transposed) {
   constexpr int W = kLanes<T>;
   const int64_t rows = round_up(d.L, kBlock), guarded = rows + 2 * kGuard;
-  Scratch scratch((guarded + 2 * rows) * W, dtype_of<T>);
+  ConvScratch scratch((guarded + 2 * rows) * W, dtype_of<T>);
   parallel_for((d.H + W - 1) / W, 1, [&](int64_t begin, int64_t end) {
     T* filter = scratch.mine<T>();
     T* x = filter + guarded * W;
@@ -127,10 +98,10 @@ void direct_convolution(const T* u, const T* k, T* y, const Dims& d, bool transp
 }
 
 template <class T>
-void direct_kernel_grad(const T* g, const T* u, T* dk, const Dims& d) {
+void direct_kernel_grad(const T* g, const T* u, T* dk, const ConvDims& d) {
   constexpr int W = kLanes<T>;
   const int64_t rows = round_up(d.L, kBlock), guarded = rows + 2 * kGuard;
-  Scratch scratch((guarded + 2 * rows) * W, dtype_of<T>);
+  ConvScratch scratch((guarded + 2 * rows) * W, dtype_of<T>);
   parallel_for((d.H + W - 1) / W, 1, [&](int64_t begin, int64_t end) {
     T* filter = scratch.mine<T>();
     T* x = filter + guarded * W;
@@ -150,183 +121,37 @@ void direct_kernel_grad(const T* g, const T* u, T* dk, const Dims& d) {
   });
 }
 
-// ---- FFT path: rows [tile][n] of complex numbers ------------------------------------------------
-
-/// Channels a tile: a cache line of them, fewer when the rows are long.
-template <class T>
-int64_t tile_width(int64_t n) {
-  const int64_t line = 64 / static_cast<int64_t>(sizeof(T));
-  return n * line * 2 * static_cast<int64_t>(sizeof(T)) <= (int64_t{1} << 18) ? line : line / 2;
-}
-
-/// rows[w][l] = x0[l, w] + i sign x1[l, w], zero from L on. x1 may be null; time may be reversed.
-template <class T>
-void load_pair(std::complex<T>* rows, int64_t n, const T* x0, const T* x1, T sign, const Dims& d,
-               int64_t width, bool reversed) {
-  constexpr int64_t kSteps = 16;
-  const int64_t step = reversed ? -d.H : d.H, first = reversed ? (d.L - 1) * d.H : 0;
-  for (int64_t start = 0; start < d.L; start += kSteps) {
-    const int64_t stop = std::min(start + kSteps, d.L);
-    for (int64_t w = 0; w < width; ++w) {
-      T* __restrict out = reinterpret_cast<T*>(rows + w * n);
-      const T* a = x0 + first + w;
-      const T* b = x1 ? x1 + first + w : a;
-      const T factor = x1 ? sign : T(0);
-      for (int64_t l = start; l < stop; ++l) {
-        out[2 * l] = a[l * step];
-        out[2 * l + 1] = factor * b[l * step];
-      }
-    }
-  }
-  for (int64_t w = 0; w < width; ++w)
-    std::fill(rows + w * n + d.L, rows + (w + 1) * n, std::complex<T>());
-}
-/// y0 = real parts, y1 (may be null) = imaginary parts of the first L elements of each row.
-template <class T>
-void store_pair(T* y0, T* y1, const std::complex<T>* rows, int64_t n, const Dims& d, int64_t width,
-                bool reversed) {
-  const int64_t step = reversed ? -d.H : d.H, first = reversed ? (d.L - 1) * d.H : 0;
-  for (int64_t l = 0; l < d.L; ++l) {
-    const T* in = reinterpret_cast<const T*>(rows + l);
-    T* a = y0 + first + l * step;
-    for (int64_t w = 0; w < width; ++w) a[w] = in[2 * w * n];
-    if (!y1) continue;
-    T* b = y1 + first + l * step;
-    for (int64_t w = 0; w < width; ++w) b[w] = in[2 * w * n + 1];
-  }
-}
-
-/// a *= b for interleaved complex rows (plain loops: std::complex would check for infinities).
-template <class T>
-void multiply(std::complex<T>* a, const std::complex<T>* b, int64_t n) {
-  T* __restrict p = reinterpret_cast<T*>(a);
-  const T* __restrict q = reinterpret_cast<const T*>(b);
-  for (int64_t j = 0; j < n; ++j) {
-    const T re = p[2 * j] * q[2 * j] - p[2 * j + 1] * q[2 * j + 1];
-    const T im = p[2 * j] * q[2 * j + 1] + p[2 * j + 1] * q[2 * j];
-    p[2 * j] = re;
-    p[2 * j + 1] = im;
-  }
-}
-template <class T>
-void multiply_add(std::complex<T>* sum, const std::complex<T>* a, const std::complex<T>* b,
-                  int64_t n) {
-  T* __restrict s = reinterpret_cast<T*>(sum);
-  const T* __restrict p = reinterpret_cast<const T*>(a);
-  const T* __restrict q = reinterpret_cast<const T*>(b);
-  for (int64_t j = 0; j < n; ++j) {
-    s[2 * j] += p[2 * j] * q[2 * j] - p[2 * j + 1] * q[2 * j + 1];
-    s[2 * j + 1] += p[2 * j] * q[2 * j + 1] + p[2 * j + 1] * q[2 * j];
-  }
-}
-
-/// spectra[w] = FFT of kernel row h + w, divided by n (the inverse transform does not).
-template <class T>
-void kernel_spectra(std::complex<T>* spectra, std::complex<T>* scratch, const T* k,
-                    const Fft<T>& fft, int64_t L, int64_t width) {
-  const int64_t n = fft.size();
-  for (int64_t w = 0; w < width; ++w) {
-    for (int64_t l = 0; l < L; ++l) scratch[l] = k[w * L + l] / static_cast<T>(n);
-    std::fill(scratch + L, scratch + n, std::complex<T>());
-    fft.forward(scratch, spectra + w * n);
-  }
-}
-
-template <class T>
-void fft_convolution(const T* u, const T* k, T* y, const Dims& d, bool transposed) {
-  const int64_t n = fft_good_size(2 * d.L - 1), W = tile_width<T>(n);
-  const Fft<T> fft(n);
-  Scratch scratch(2 * n * (2 * W + 1), dtype_of<T>);
-  parallel_for((d.H + W - 1) / W, 1, [&](int64_t begin, int64_t end) {
-    auto* spectra = reinterpret_cast<std::complex<T>*>(scratch.mine<T>());
-    auto* rows = spectra + n * W;
-    auto* row = rows + n * W;
-    for (int64_t tile = begin; tile < end; ++tile) {
-      const int64_t h = tile * W, width = std::min<int64_t>(W, d.H - h);
-      kernel_spectra(spectra, row, k + h * d.L, fft, d.L, width);
-      for (int64_t b = 0; b < d.B; b += 2) {
-        const int64_t at = b * d.L * d.H + h, next = at + d.L * d.H;
-        const bool pair = b + 1 < d.B;
-        load_pair(rows, n, u + at, pair ? u + next : nullptr, T(1), d, width, transposed);
-        for (int64_t w = 0; w < width; ++w) {
-          fft.forward(rows + w * n, row);
-          multiply(row, spectra + w * n, n);
-          fft.inverse(row, rows + w * n);
-        }
-        store_pair(y + at, pair ? y + next : nullptr, rows, n, d, width, transposed);
-      }
-    }
-  });
-}
-
-/// dk [H, L], and in the same pass du = fftcorr(g, k) unless du is null: the spectra of g serve
-/// both.
-template <class T>
-void fft_backward(const T* g, const T* u, const T* k, T* du, T* dk, const Dims& d) {
-  const int64_t n = fft_good_size(2 * d.L - 1), W = tile_width<T>(n);
-  const Fft<T> fft(n);
-  Scratch scratch(2 * n * (4 * W + 2), dtype_of<T>);
-  parallel_for((d.H + W - 1) / W, 1, [&](int64_t begin, int64_t end) {
-    auto* spectra = reinterpret_cast<std::complex<T>*>(scratch.mine<T>());
-    auto* sums = spectra + n * W;
-    auto* g_rows = sums + n * W;
-    auto* u_rows = g_rows + n * W;
-    auto* g_row = u_rows + n * W;
-    auto* u_row = g_row + n;
-    for (int64_t tile = begin; tile < end; ++tile) {
-      const int64_t h = tile * W, width = std::min<int64_t>(W, d.H - h);
-      if (du) kernel_spectra(spectra, g_row, k + h * d.L, fft, d.L, width);
-      std::fill(sums, sums + n * width, std::complex<T>());
-      for (int64_t b = 0; b < d.B; b += 2) {
-        const int64_t at = b * d.L * d.H + h, next = at + d.L * d.H;
-        const bool pair = b + 1 < d.B;
-        load_pair(g_rows, n, g + at, pair ? g + next : nullptr, T(1), d, width, true);
-        load_pair(u_rows, n, u + at, pair ? u + next : nullptr, T(-1), d, width, false);
-        for (int64_t w = 0; w < width; ++w) {
-          fft.forward(g_rows + w * n, g_row);
-          fft.forward(u_rows + w * n, u_row);
-          multiply_add(sums + w * n, g_row, u_row, n);
-          if (!du) continue;
-          multiply(g_row, spectra + w * n, n);
-          fft.inverse(g_row, g_rows + w * n);
-        }
-        if (du) store_pair(du + at, pair ? du + next : nullptr, g_rows, n, d, width, true);
-      }
-      for (int64_t w = 0; w < width; ++w) {
-        fft.inverse(sums + w * n, g_row);
-        for (int64_t l = 0; l < d.L; ++l)
-          dk[(h + w) * d.L + (d.L - 1 - l)] = g_row[l].real() / static_cast<T>(n);
-      }
-    }
-  });
-}
-
 // ---- the ops ------------------------------------------------------------------------------------
 
-bool is_direct(const Dims& d) { return d.L <= kDirectConvolution; }
+bool is_direct(const ConvDims& d) { return d.L <= kDirectConvolution; }
 
 void convolution(const Tensor& u, const Tensor& k, Tensor& y, bool transposed) {
-  const Dims d = dims_of(u);
+  const ConvDims d = dims_of(u);
   dispatch_float(u.dtype(), [&]<class T>(T) {
-    const auto run = is_direct(d) ? direct_convolution<T> : fft_convolution<T>;
-    run(u.data<T>(), k.data<T>(), y.mutable_data<T>(), d, transposed);
+    if (is_direct(d)) {
+      direct_convolution(u.data<T>(), k.data<T>(), y.mutable_data<T>(), d, transposed);
+    } else {
+      fft_convolution(u.data<T>(), k.data<T>(), y.mutable_data<T>(), d, transposed);
+    }
   });
 }
 
 void kernel_grad(const Tensor& g, const Tensor& u, Tensor& dk) {
-  const Dims d = dims_of(u);
+  const ConvDims d = dims_of(u);
   dispatch_float(u.dtype(), [&]<class T>(T) {
     if (is_direct(d)) {
       direct_kernel_grad(g.data<T>(), u.data<T>(), dk.mutable_data<T>(), d);
     } else {
-      fft_backward<T>(g.data<T>(), u.data<T>(), nullptr, nullptr, dk.mutable_data<T>(), d);
+      const T* no_kernel = nullptr;
+      T* no_du = nullptr;
+      fft_backward(g.data<T>(), u.data<T>(), no_kernel, no_du, dk.mutable_data<T>(), d);
     }
   });
 }
 
 /// Both first derivatives of fftconv.
 void backward(const Tensor& g, const Tensor& u, const Tensor& k, Tensor& du, Tensor& dk) {
-  const Dims d = dims_of(u);
+  const ConvDims d = dims_of(u);
   if (is_direct(d)) {
     convolution(g, k, du, true);
     kernel_grad(g, u, dk);
@@ -338,12 +163,12 @@ void backward(const Tensor& g, const Tensor& u, const Tensor& k, Tensor& du, Ten
   });
 }
 
-/// `transforms`: real transforms per batch row and channel on the FFT path.
-double conv_flops(const Dims& d, double transforms) {
+/// `transforms`: per batch row and channel on the FFT path, complex ones of length n >= L.
+double conv_flops(const ConvDims& d, double transforms) {
   const double L = static_cast<double>(d.L), rows = static_cast<double>(d.B * d.H);
   if (is_direct(d)) return rows * L * (L + 1);
-  const double n = static_cast<double>(fft_good_size(2 * d.L - 1));
-  return (transforms * rows + static_cast<double>(2 * d.H)) * 2.5 * n * std::log2(n) + rows * 3 * n;
+  const double n = static_cast<double>(fft_good_size(d.L));
+  return (transforms * rows + static_cast<double>(d.H)) * 5 * n * std::log2(n) + rows * 6 * n;
 }
 
 void infer_conv(const char* where, const Call& call, Outputs& out) {

@@ -6,15 +6,15 @@
 //   fftconv_kernel_grad  w[h,i]   = sum_{b,t>=i} g[b,t,h] u[b,t-i,h] (transpose of fftconv in k)
 // Each one's derivatives are the other two, so they are differentiable to any order.
 // Up to kDirectConvolution steps the sum is evaluated as it stands, vectorised over channels:
-// faster there, and exactly causal. Longer ones go through FFTs of length >= 2L - 1; their rounding
-// error is relative to the largest output (2e-7 in f32), so a value that is exactly zero may come
-// out as that: y[t] then depends on later inputs within rounding only.
+// exactly causal. Longer ones go through FFTs (f32: lane_fft.h, f64: FFTW); their rounding error is
+// relative to the largest output (2e-7 in f32), so a value that is exactly zero may come out as
+// that: y[t] then depends on later inputs within rounding only.
 #pragma once
 #include "autodiff/tensor.h"
 
 namespace kindred {
 
-inline constexpr int64_t kDirectConvolution = 256;
+inline constexpr int64_t kDirectConvolution = 64;
 
 /// u [B, L, H], k [H, L] -> [B, L, H]. A skip connection D u costs nothing: add D to k[:, 0].
 Tensor fftconv(const Tensor& u, const Tensor& k);

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <sstream>
 
+#include "autodiff/ops/gemm_bf16.h"
 #include "autodiff/ops/gemv.h"
 #include "autodiff/ops/tiles.h"
 #include "autodiff/parallel.h"
@@ -182,6 +183,16 @@ Tensor transposed(const float* b, int64_t n, int64_t k, int64_t ldb) {
 
 #endif
 
+/// Our own kernel, unless the processor has the far faster AMX, which oneDNN knows how to use.
+bool own_bf16(const Gemm& g) {
+#ifdef KINDRED_ONEDNN
+  static const bool amx = dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_amx;
+#else
+  constexpr bool amx = false;
+#endif
+  return gemm_bf16_available() && !amx && g.batch == 1;
+}
+
 template <class F>
 void in_one_thread_blocks(const Gemm& g, std::size_t item_a, std::size_t item_c, F&& block) {
   const double work = static_cast<double>(g.batch) * static_cast<double>(g.m) * static_cast<double>(g.n) *
@@ -226,14 +237,21 @@ void in_one_thread_blocks(const Gemm& g, std::size_t item_a, std::size_t item_c,
 
 }  // namespace
 
-void set_gemm_precision(GemmPrecision precision) {
+std::string bf16_obstacle() {
 #ifdef KINDRED_ONEDNN
-  const auto isa = dnnl::get_effective_cpu_isa();
-  check(precision == GemmPrecision::f32 || isa >= dnnl::cpu_isa::avx512_core_bf16, "gemm",
-        "this processor has no bf16 instructions; use f32");
+  // Also where DNNL_MAX_CPU_ISA keeps oneDNN from it.
+  if (dnnl::get_effective_cpu_isa() < dnnl::cpu_isa::avx512_core_bf16)
+    return "this processor has no bf16 instructions";
+  return "";
 #else
-  check(precision == GemmPrecision::f32, "gemm", "bf16 needs a build with oneDNN; use f32");
+  if (gemm_bf16_available()) return "";
+  return "this program was built without oneDNN and for a processor without bf16 instructions";
 #endif
+}
+
+void set_gemm_precision(GemmPrecision precision) {
+  const std::string obstacle = precision == GemmPrecision::bf16 ? bf16_obstacle() : "";
+  check(obstacle.empty(), "gemm", obstacle, "; use f32");
   g_precision = precision;
 }
 GemmPrecision gemm_precision() { return g_precision; }
@@ -262,6 +280,10 @@ void gemm(const Gemm& g, DType dtype) {
   const OneThread one;
   if (dtype == DType::f64) {
     in_one_thread_blocks(g, item, item, [](const Gemm& part) { blas_gemm<double>(part); });
+    return;
+  }
+  if (g_precision == GemmPrecision::bf16 && own_bf16(g)) {
+    gemm_bf16(g);
     return;
   }
 #ifdef KINDRED_ONEDNN

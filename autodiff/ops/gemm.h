@@ -23,8 +23,11 @@ struct Gemm {
 /// c = op(a) op(b) [+ c] for each batch entry. Callable from one thread at a time.
 void gemm(const Gemm& g, DType dtype);
 
-/// Inputs of f32 products are rounded to bf16 (sums stay f32) while on; needs oneDNN.
+/// Inputs of f32 products and convolutions are rounded to bf16 (sums stay f32) while on.
 enum class GemmPrecision { f32, bf16 };
+/// Why bf16 cannot be used by this program on this processor; empty if it can.
+std::string bf16_obstacle();
+/// Usage error for bf16 where there is an obstacle.
 void set_gemm_precision(GemmPrecision precision);
 GemmPrecision gemm_precision();
 

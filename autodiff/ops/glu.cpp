@@ -14,6 +14,16 @@ namespace {
 /// Rows of a chunk of about kGrain elements.
 int64_t rows_per_chunk(int64_t width) { return std::max<int64_t>(1, kGrain / width); }
 
+/// Asks for the row of 2C elements after the next: both halves of a row are read at once, and the
+/// hardware that fetches ahead loses its way at the end of each. Long rows it does well. (Inlined
+/// by force: GCC takes a function that only prefetches for one without effect.)
+template <class T>
+inline __attribute__((always_inline)) void fetch_ahead(const T* row, int64_t C) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  if (C > 512) return;
+  for (int64_t i = 0; i < 2 * C; i += kLine) __builtin_prefetch(row + 4 * C + i);
+}
+
 template <class T>
 void forward(const Tensor& in, Tensor& out) {
   const int64_t C = out.dim(-1);
@@ -23,6 +33,7 @@ void forward(const Tensor& in, Tensor& out) {
     for (int64_t r = begin; r < end; ++r) {
       const T* __restrict a = x + r * 2 * C, * __restrict b = a + C;
       T* __restrict o = y + r * C;
+      fetch_ahead(a, C);
       for (int64_t i = 0; i < C; ++i) o[i] = a[i] * vsigmoid(b[i]);
     }
   });
@@ -38,6 +49,8 @@ void backward(const Vjp& v) {
     for (int64_t r = begin; r < end; ++r) {
       const T* __restrict a = x + r * 2 * C, * __restrict b = a + C, * __restrict gr = g + r * C;
       T* __restrict da = dx + r * 2 * C, * __restrict db = da + C;
+      fetch_ahead(a, C);
+      fetch_ahead(da, C);
       for (int64_t i = 0; i < C; ++i) {
         const T s = vsigmoid(b[i]);
         da[i] = gr[i] * s;

@@ -10,7 +10,10 @@ namespace kindred {
 Tensor upsample_nearest2x(const Tensor& x, int64_t height, int64_t width);
 /// Doubles both sizes.
 Tensor upsample_nearest2x(const Tensor& x);
-/// Its transpose, the sum over 2x2 windows, cut off at an odd border:
+/// Upsamples x to the size of own and joins the channels of both, as the way up of a U-Net does:
+/// x [B,ceil(H/2),ceil(W/2),C], own [B,H,W,D] -> [B,H,W,C+D].
+Tensor upsample_concat(const Tensor& x, const Tensor& own);
+/// The transpose of upsampling, the sum over 2x2 windows, cut off at an odd border:
 /// x [B,H,W,C] -> [B,ceil(H/2),ceil(W/2),C].
 Tensor sum_pool2x(const Tensor& x);
 /// Mean over 2x2 windows; H and W even.

@@ -1,7 +1,8 @@
 // Block tables: with l = b T + i and T near sqrt(L), A^l = A^{bT} A^i, so a channel needs two
 // tables of powers, [M, T] and [M, L/T], and a small real matrix product instead of L M complex
-// exponentials. Tables fill by doubling, A^{r + 2^k} = A^{2^k} A^r, at most log2 L roundings deep.
-// The derivative is the transposed product.
+// exponentials. Tables are made in double by doubling, A^{r + 2^k} = A^{2^k} A^r, at most log2 L
+// roundings deep, and rounded once; the products run in the dtype of the kernel. The derivative is
+// the transposed product.
 #include "autodiff/ops/s4d_kernel.h"
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/matmul.h"
+#include "autodiff/ops/tiles.h"
 #include "autodiff/parallel.h"
 
 namespace kindred {
@@ -26,20 +28,22 @@ struct Settings {
 
 /// A and phi = dt p of a = dt lambda, and their derivatives with respect to a.
 struct Mode {
-  Complex A, p, dA, dp;
+  Complex a, A, p, dA, dp;
 };
 
 Mode mode_of(Complex a, Discretisation rule) {
   if (rule == Discretisation::bilinear) {
     const Complex r = 1. / (1. - a / 2.);
-    return {(1. + a / 2.) * r, r, r * r, r * r / 2.};
+    return {a, (1. + a / 2.) * r, r, r * r, r * r / 2.};
   }
-  const Complex A = std::exp(a);
-  if (std::abs(a) > 0.05) {
-    const double s = std::sin(a.imag() / 2);  // cos y - 1 = -2 sin^2(y/2) does not cancel
-    const Complex minus_one{std::expm1(a.real()) * std::cos(a.imag()) - 2 * s * s, A.imag()};
-    const Complex p = minus_one / a;
-    return {A, p, A, (A - p) / a};
+  const double s = std::sin(a.imag() / 2), c = std::cos(a.imag() / 2);
+  const double cos = 1 - 2 * s * s, sin = 2 * s * c, size = std::exp(a.real());
+  const Complex A{size * cos, size * sin};
+  if (std::norm(a) > 0.05 * 0.05) {
+    // e^a - 1 without cancellation, as cos y - 1 = -2 sin^2(y/2).
+    const Complex minus_one{std::expm1(a.real()) * cos - 2 * s * s, A.imag()};
+    const Complex inverse = std::conj(a) / std::norm(a), p = minus_one * inverse;
+    return {a, A, p, A, (A - p) * inverse};
   }
   // p = sum_k a^k / (k+1)!: for small a the closed form of its derivative cancels.
   Complex p = 0, dp = 0;
@@ -49,14 +53,14 @@ Mode mode_of(Complex a, Discretisation rule) {
     if (k > 0) dp = dp * a + k / factorial;
     factorial /= k + 1;
   }
-  return {A, p, A, dp};
+  return {a, A, p, A, dp};
 }
 
-/// How L steps are cut: T = 2^log_T steps a block, `blocks` of them (the table has 2^log_blocks, at
-/// least 4, as signals are padded to a multiple of four blocks).
+/// How L steps are cut: T = 2^log_T steps a block, `blocks` of them; the table of block starts has
+/// 2^log_blocks.
 struct Blocks {
   int64_t L, T, blocks, table;
-  int log_T = 4, log_blocks = 2;
+  int log_T = 4, log_blocks = 0;
   explicit Blocks(int64_t length) : L(length) {
     while ((int64_t{1} << (2 * log_T)) < L) ++log_T;
     T = int64_t{1} << log_T;
@@ -64,42 +68,77 @@ struct Blocks {
     while ((int64_t{1} << log_blocks) < blocks) ++log_blocks;
     table = int64_t{1} << log_blocks;
   }
-  int64_t padded() const { return (blocks + 3) / 4 * 4 * T; }
+  int64_t padded() const { return blocks * T; }
 };
 
-/// A^(r 2^shift) for r < 2^log_rows, in two real planes.
-void powers(double* __restrict re, double* __restrict im, int log_rows, int shift, Complex a,
-            Complex A, Discretisation rule) {
-  re[0] = 1;
-  im[0] = 0;
-  Complex base = A;
-  if (rule == Discretisation::bilinear)
-    for (int k = 0; k < shift; ++k) base *= base;
+/// bases[k] = A^(2^k) for k < count. Squaring doubles the relative error every time: fine for a
+/// result in f32, while f64 takes an exponential each.
+template <class T>
+void squares(Complex* bases, int count, const Mode& mode, Discretisation rule) {
+  bases[0] = mode.A;
+  for (int k = 1; k < count; ++k)
+    bases[k] = std::is_same_v<T, double> && rule == Discretisation::zoh
+                   ? std::exp(std::ldexp(1., k) * mode.a)
+                   : bases[k - 1] * bases[k - 1];
+}
+
+/// re + i im = v prod_k bases[k]^(bit k of r), for r < 2^log_rows.
+void powers(double* __restrict re, double* __restrict im, int log_rows, const Complex* bases,
+            Complex v) {
+  re[0] = v.real();
+  im[0] = v.imag();
   for (int k = 0; k < log_rows; ++k) {
-    if (rule == Discretisation::zoh) base = std::exp(std::ldexp(1., shift + k) * a);
-    const double c = base.real(), s = base.imag();
+    const double c = bases[k].real(), s = bases[k].imag();
     const int64_t half = int64_t{1} << k;
     for (int64_t r = 0; r < half; ++r) {
       re[half + r] = re[r] * c - im[r] * s;
       im[half + r] = re[r] * s + im[r] * c;
     }
-    base *= base;
   }
 }
 
-/// One mode of one channel with its tables, in the calling thread's scratch.
+/// All modes of one channel and their tables, in the calling thread's scratch.
+template <class T>
 struct Tables {
-  double *within_re, *within_im, *start_re, *start_im, *rest;
-  Tables(double* scratch, const Blocks& cut)
-      : within_re(scratch),
-        within_im(within_re + cut.T),
-        start_re(within_im + cut.T),
-        start_im(start_re + cut.table),
-        rest(start_im + cut.table) {}
-  static int64_t size(const Blocks& cut) { return 2 * (cut.T + cut.table); }
-  void fill(const Blocks& cut, Complex a, Complex A, Discretisation rule) {
-    powers(within_re, within_im, cut.log_T, 0, a, A, rule);
-    powers(start_re, start_im, cut.log_blocks, cut.log_T, a, A, rule);
+  const Blocks& cut;
+  int64_t M;
+  Mode* modes;      ///< [M]
+  double *re, *im;  ///< one row at work
+  T* within;        ///< [2M, T]: real parts of A^i, then imaginary parts
+  T* start;         ///< [2M, table]: the same of v A^{bT}
+  T* rest;
+  Tables(double* scratch, const Blocks& blocks, int64_t count)
+      : cut(blocks),
+        M(count),
+        modes(reinterpret_cast<Mode*>(scratch)),
+        re(scratch + kModeDoubles * M),
+        im(re + std::max(cut.T, cut.table)),
+        within(reinterpret_cast<T*>(im + std::max(cut.T, cut.table))),
+        start(within + 2 * M * cut.T),
+        rest(start + 2 * M * cut.table) {}
+  /// Doubles of scratch, with room for `more` elements of T.
+  static int64_t size(const Blocks& cut, int64_t M, int64_t more) {
+    const int64_t elements = 2 * M * (cut.T + cut.table) + more;
+    return kModeDoubles * M + 2 * std::max(cut.T, cut.table) +
+           (elements * static_cast<int64_t>(sizeof(T)) + 7) / 8;
+  }
+  /// Tables of mode n, which modes[n] holds.
+  void fill(int64_t n, Complex v, Discretisation rule) {
+    Complex bases[64];
+    squares<T>(bases, cut.log_T + cut.log_blocks, modes[n], rule);
+    powers(re, im, cut.log_T, bases, 1);
+    copy(within, n, cut.T);
+    powers(re, im, cut.log_blocks, bases + cut.log_T, v);
+    copy(start, n, cut.table);
+  }
+
+ private:
+  static constexpr int64_t kModeDoubles = sizeof(Mode) / sizeof(double);
+  void copy(T* rows, int64_t n, int64_t size) const {
+    T* __restrict to_re = rows + n * size;
+    T* __restrict to_im = rows + (M + n) * size;
+    for (int64_t r = 0; r < size; ++r) to_re[r] = static_cast<T>(re[r]);
+    for (int64_t r = 0; r < size; ++r) to_im[r] = static_cast<T>(im[r]);
   }
 };
 
@@ -134,73 +173,46 @@ struct Scratch {
   double* mine() { return all.mutable_data<double>() + omp_get_thread_num() * row; }
 };
 
-/// y += Re((c + i s)(re + i im)).
-void add_block(double* __restrict y, const double* __restrict re, const double* __restrict im,
-               double c, double s, int64_t T) {
-  for (int64_t i = 0; i < T; ++i) y[i] += c * re[i] - s * im[i];
-}
-
 template <class T>
 void forward(std::span<const Tensor> in, const Settings& set, Tensor& out) {
   const Inputs<T> p(in);
   const Blocks cut(set.length);
   T* K = out.mutable_data<T>();
-  Scratch scratch(Tables::size(cut) + cut.padded());
+  Scratch scratch(Tables<T>::size(cut, p.M, cut.padded()));
   parallel_for(p.H, 1, [&](int64_t begin, int64_t end) {
-    Tables table(scratch.mine(), cut);
-    double* sum = table.rest;
+    Tables<T> table(scratch.mine(), cut, p.M);
+    T* sum = table.rest;
     for (int64_t h = begin; h < end; ++h) {
       const double dt = p.dt(h);
-      std::fill_n(sum, cut.padded(), 0.);
       for (int64_t n = 0; n < p.M; ++n) {
-        const Complex a = dt * p.lambda(h * p.M + n);
-        const Mode mode = mode_of(a, set.rule);
-        const Complex v = 2. * p.C(h * p.M + n) * dt * mode.p;
-        table.fill(cut, a, mode.A, set.rule);
-        for (int64_t b = 0; b < cut.blocks; ++b) {
-          const double c = v.real() * table.start_re[b] - v.imag() * table.start_im[b];
-          const double s = v.real() * table.start_im[b] + v.imag() * table.start_re[b];
-          add_block(sum + b * cut.T, table.within_re, table.within_im, c, s, cut.T);
-        }
+        table.modes[n] = mode_of(dt * p.lambda(h * p.M + n), set.rule);
+        table.fill(n, 2. * p.C(h * p.M + n) * dt * table.modes[n].p, set.rule);
       }
-      for (int64_t l = 0; l < cut.L; ++l) K[h * cut.L + l] = static_cast<T>(sum[l]);
+      // K = sum_n Re(v A^{bT}) Re(A^i) - Im(v A^{bT}) Im(A^i).
+      T* imaginary = table.start + p.M * cut.table;
+      for (int64_t i = 0; i < p.M * cut.table; ++i) imaginary[i] = -imaginary[i];
+      std::fill_n(sum, cut.padded(), T(0));
+      add_product<T>(cut.blocks, cut.T, 2 * p.M, {table.start, 1, cut.table}, table.within, cut.T,
+                     sum, cut.T);
+      std::copy_n(sum, cut.L, K + h * cut.L);
     }
   });
 }
 
-/// re + i im += sum over four consecutive blocks of x conj(c + i s).
-void add_blocks(double* __restrict re, double* __restrict im, const double* __restrict x,
-                const double* c, const double* s, int64_t T) {
-  const double c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], s0 = s[0], s1 = s[1], s2 = s[2],
-               s3 = s[3];
-  for (int64_t i = 0; i < T; ++i) {
-    const double x0 = x[i], x1 = x[T + i], x2 = x[2 * T + i], x3 = x[3 * T + i];
-    re[i] += x0 * c0 + x1 * c1 + x2 * c2 + x3 * c3;
-    im[i] -= x0 * s0 + x1 * s1 + x2 * s2 + x3 * s3;
+/// sum_i (x_i - i y_i)(re_i - i im_i), where x and y are the sums over blocks of g times the real
+/// and the imaginary part of A^{bT}: together sum_l g_l conj(A)^l.
+template <class T>
+Complex project(const T* __restrict x, const T* __restrict y, const T* __restrict re,
+                const T* __restrict im, int64_t size) {
+  constexpr int W = kLanes<T>;
+  Vector<T> real{}, imaginary{};
+  for (int64_t i = 0; i < size; i += W) {
+    const Vector<T> xi = as_vector(x + i), yi = as_vector(y + i);
+    const Vector<T> c = as_vector(re + i), s = as_vector(im + i);
+    real += xi * c - yi * s;
+    imaginary += xi * s + yi * c;
   }
-}
-
-/// sum_l g_l conj(A)^l for the two signals g (padded, consecutive), by blocks.
-struct Projection {
-  Complex plain, weighted;
-};
-Projection project(const double* g, const Tables& table, const Blocks& cut, double* partial) {
-  const int64_t T = cut.T;
-  double *r0 = partial, *i0 = partial + T, *r1 = partial + 2 * T, *i1 = partial + 3 * T;
-  std::fill_n(partial, 4 * T, 0.);
-  for (int64_t b = 0; b * T < cut.padded(); b += 4) {
-    add_blocks(r0, i0, g + b * T, table.start_re + b, table.start_im + b, T);
-    add_blocks(r1, i1, g + cut.padded() + b * T, table.start_re + b, table.start_im + b, T);
-  }
-  double sums[4] = {};
-  for (int64_t i = 0; i < T; ++i) {
-    const double c = table.within_re[i], s = -table.within_im[i];
-    sums[0] += r0[i] * c - i0[i] * s;
-    sums[1] += r0[i] * s + i0[i] * c;
-    sums[2] += r1[i] * c - i1[i] * s;
-    sums[3] += r1[i] * s + i1[i] * c;
-  }
-  return {{sums[0], sums[1]}, {sums[2], sums[3]}};
+  return {static_cast<double>(lane_sum<T>(real)), -static_cast<double>(lane_sum<T>(imaginary))};
 }
 
 /// With x^ = dLoss/dRe x + i dLoss/dIm x and g = dLoss/dK:
@@ -217,38 +229,50 @@ void backward(const Vjp& v) {
     d[i] = v.dx[i].mutable_data<T>();
   }
   const T* g = v.g.data<T>();
-  Scratch scratch(Tables::size(cut) + 2 * cut.padded() + 4 * cut.T);
+  const int64_t signal = cut.padded(), rows = 2 * p.M * cut.T;
+  Scratch scratch(Tables<T>::size(cut, p.M, 2 * signal + 2 * rows));
   parallel_for(p.H, 1, [&](int64_t begin, int64_t end) {
-    Tables table(scratch.mine(), cut);
-    double* signal = table.rest;  // g_l, and beside it (l+1) g_{l+1}
-    double* weighted = signal + cut.padded();
-    double* partial = weighted + cut.padded();
+    Tables<T> table(scratch.mine(), cut, p.M);
+    T* plain = table.rest;           // g_l
+    T* weighted = plain + signal;    // (l+1) g_{l+1}
+    T* partial = weighted + signal;  // of g [2M, T]
+    T* partial_weighted = partial + rows;
+    const auto sum_blocks = [&](const T* x, T* sums) {
+      std::fill_n(sums, rows, T(0));
+      add_product<T>(2 * p.M, cut.T, cut.blocks, {table.start, cut.table, 1}, x, cut.T, sums,
+                     cut.T);
+    };
     for (int64_t h = begin; h < end; ++h) {
       const double dt = p.dt(h);
-      std::fill_n(signal, 2 * cut.padded(), 0.);
-      for (int64_t l = 0; l < cut.L; ++l) {
-        signal[l] = static_cast<double>(g[h * cut.L + l]);
-        if (l > 0) weighted[l - 1] = static_cast<double>(l) * signal[l];
+      std::fill_n(plain, 2 * signal, T(0));
+      std::copy_n(g + h * cut.L, cut.L, plain);
+      for (int64_t l = 1; l < cut.L; ++l) weighted[l - 1] = static_cast<T>(l) * plain[l];
+      for (int64_t n = 0; n < p.M; ++n) {
+        table.modes[n] = mode_of(dt * p.lambda(h * p.M + n), set.rule);
+        table.fill(n, 1, set.rule);
       }
-      double dt_grad = 0;
+      sum_blocks(plain, partial);
+      sum_blocks(weighted, partial_weighted);
+      double log_dt_grad = 0;
       for (int64_t n = 0; n < p.M; ++n) {
         const int64_t at = h * p.M + n;
-        const Complex lambda = p.lambda(at), C = p.C(at), a = dt * lambda;
-        const Mode mode = mode_of(a, set.rule);
-        const Complex phi = dt * mode.p;
-        table.fill(cut, a, mode.A, set.rule);
-        const Projection sums = project(signal, table, cut, partial);
-        const Complex v_grad = 2. * sums.plain;
-        const Complex A_grad = 2. * std::conj(C * phi) * sums.weighted;
+        const Mode& mode = table.modes[n];
+        const Complex C = p.C(at), phi = dt * mode.p;
+        const T *re = table.within + n * cut.T, *im = re + p.M * cut.T;
+        const auto projected = [&](const T* sums) {
+          return project(sums + n * cut.T, sums + (p.M + n) * cut.T, re, im, cut.T);
+        };
+        const Complex v_grad = 2. * projected(partial);
+        const Complex A_grad = 2. * std::conj(C * phi) * projected(partial_weighted);
         const Complex C_grad = std::conj(phi) * v_grad, phi_grad = std::conj(C) * v_grad;
         const Complex a_grad = std::conj(mode.dA) * A_grad + std::conj(dt * mode.dp) * phi_grad;
-        dt_grad += (std::conj(phi_grad) * mode.p + std::conj(a_grad) * lambda).real();
-        d[0][at] = static_cast<T>(dt * a_grad.real() * lambda.real());
+        log_dt_grad += (std::conj(phi_grad) * phi + std::conj(a_grad) * mode.a).real();
+        d[0][at] = static_cast<T>(a_grad.real() * mode.a.real());
         d[1][at] = static_cast<T>(dt * a_grad.imag());
         d[2][at] = static_cast<T>(C_grad.real());
         d[2][p.H * p.M + at] = static_cast<T>(C_grad.imag());
       }
-      d[3][h] = static_cast<T>(dt * dt_grad);
+      d[3][h] = static_cast<T>(log_dt_grad);
     }
   });
 }

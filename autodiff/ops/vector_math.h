@@ -11,10 +11,9 @@ namespace kindred {
 
 /// e^x. Below -87.3 the result is 0 (denormals are flushed anyway), above 88.7 infinity.
 inline float vexp(float x) {
-  const float clamped = x < -87.3f ? -87.3f : (x > 88.7f ? 88.7f : x);
-  const float shifted = clamped * 1.44269504f + 12582912.f;  // 1.5 * 2^23: rounds to an integer
+  const float shifted = x * 1.44269504f + 12582912.f;  // 1.5 * 2^23: rounds to an integer
   const float n = shifted - 12582912.f;
-  const float r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
+  const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
   float p = 1.395740564e-3f;
   p = p * r + 8.375970497e-3f;
   p = p * r + 4.166605994e-2f;
@@ -22,18 +21,17 @@ inline float vexp(float x) {
   p = p * r + 5.000000179e-1f;
   p = p * r + 1.f;
   p = p * r + 1.f;
-  // 2^n in two factors: n reaches 128, which one float exponent cannot hold.
-  const int32_t bits = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(12582912.f);
-  const int32_t half = bits >> 1;
-  const float scale1 = std::bit_cast<float>((half + 127) << 23);
-  const float scale2 = std::bit_cast<float>((bits - half + 127) << 23);
-  const float y = p * scale1 * scale2;
-  return x < -87.3f ? 0.f : (x > 88.7f ? HUGE_VALF : (x != x ? x : y));
+  // 2^n p: n goes straight into the exponent of p. The bits of 12582912 vanish in the shift.
+  const float y = std::bit_cast<float>(std::bit_cast<uint32_t>(p) +
+                                       (std::bit_cast<uint32_t>(shifted) << 23));
+  const float above = x < -87.3f ? 0.f : y;
+  return x <= 88.7f ? above : x + HUGE_VALF;  // also NaN
 }
 
-/// e^x for x <= 0 (softmax and friends), a third cheaper: no overflow, and 2^n is one factor.
-inline float vexp_nonpositive(float x) {
-  const float clamped = x < -87.3f ? -87.3f : x;
+/// 1 / (1 + e^-x), with e^-x as in vexp but for its ends: 2^n is infinite from n = 128 on, where the
+/// result is below the smallest normal number.
+inline float vsigmoid(float x) {
+  const float clamped = -x < -87.3f ? -87.3f : (-x > 89.f ? 89.f : -x);
   const float shifted = clamped * 1.44269504f + 12582912.f;
   const float n = shifted - 12582912.f;
   const float r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
@@ -44,12 +42,9 @@ inline float vexp_nonpositive(float x) {
   p = p * r + 5.000000179e-1f;
   p = p * r + 1.f;
   p = p * r + 1.f;
-  const int32_t bits = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(12582912.f);
-  const float y = p * std::bit_cast<float>((bits + 127) << 23);
-  return x < -87.3f ? 0.f : y;
+  const int32_t exponent = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(12582912.f);
+  return 1.f / (1.f + p * std::bit_cast<float>((exponent + 127) << 23));
 }
-
-inline float vsigmoid(float x) { return 1.f / (1.f + vexp(-x)); }
 
 inline float vtanh(float x) {
   const float a = x < 0 ? -x : x;
@@ -99,7 +94,7 @@ struct NormalLaw {
 /// tails keep their digits (relative error of R at most 5e-7 in f32).
 inline NormalLaw<float> vnormal(float x) {
   const float z = x < 0 ? -x : x;
-  const float kernel = vexp_nonpositive(-0.5f * x * x);
+  const float kernel = vexp(-0.5f * x * x);
   const float t = 1.f / (1.f + 0.26f * z);
   float p = 3.125125447e-2f;
   p = p * t - 1.563681224e-1f;
@@ -115,7 +110,6 @@ inline NormalLaw<float> vnormal(float x) {
 }
 
 inline double vexp(double x) { return std::exp(x); }
-inline double vexp_nonpositive(double x) { return std::exp(x); }
 inline NormalLaw<double> vnormal(double x) {
   return {0.5 * std::erfc(-x * 0.70710678118654752), std::exp(-0.5 * x * x)};
 }

@@ -172,12 +172,13 @@ TEST_CASE("turns alternate, and each pair has its ratio", "[apps][bench]") {
                                    Environment{}, 20);
   };
   const auto a = drifting("a.py", "3.0"), b = drifting("b.py", "2.0");
-  int pairs = 0;
-  const Pairs taken = take_turns(*a, 3, *b, 1, 4, [&] { ++pairs; });
-  CHECK(pairs == 4);
-  CHECK(taken.first == std::vector<double>{3, 6, 9, 12});  // the median of three
-  CHECK(taken.second == std::vector<double>{2, 4, 6, 8});
-  CHECK(taken.ratios() == std::vector<double>(4, 1.5));
+  int rounds = 0;
+  const auto taken = take_turns({{a.get(), 3}, {b.get(), 1}}, 4, [&] { ++rounds; });
+  CHECK(rounds == 4);
+  REQUIRE(taken.size() == 2);
+  CHECK(taken[0] == std::vector<double>{3, 6, 9, 12});  // the median of three
+  CHECK(taken[1] == std::vector<double>{2, 4, 6, 8});
+  CHECK(ratios(taken[0], taken[1]) == std::vector<double>(4, 1.5));
   CHECK(median({3, 1, 2}) == 2);
   CHECK(median({4, 1, 2, 3}) == 2.5);
 }

@@ -99,6 +99,22 @@ TEST_CASE("one thread and two give the same model", "[apps]") {
         at.kindred({"inspect", "t2", "--digest"}).output);
 }
 
+TEST_CASE("bf16 where the processor has none: f32 with a note, and the same model", "[apps]") {
+  const Workplace here;
+  std::string settings;
+  for (const std::string& word : tiny_run({}, {"--set", "train.steps=3"})) settings += " '" + word + "'";
+  // The variable keeps oneDNN, and with it us, from newer instructions.
+  const std::string limited = "DNNL_MAX_CPU_ISA=AVX2 \"$kindred\" train --json --no-eval" + settings;
+  const auto plain = here.shell(limited + " --out plain");
+  const auto wanted = here.shell(limited + " --set run.precision=bf16 --out wanted");
+  REQUIRE(plain.status == 0);
+  REQUIRE(wanted.status == 0);
+  CHECK(plain.errors.find("bf16") == std::string::npos);
+  CHECK(nlohmann::json::parse(wanted.output)["loss"] == nlohmann::json::parse(plain.output)["loss"]);
+  const auto with_onednn = here.kindred({"info"}).output.find("oneDNN") != std::string::npos;
+  if (with_onednn) CHECK(wanted.errors.find("using f32") != std::string::npos);
+}
+
 TEST_CASE("a folder that holds a run is not overwritten", "[apps]") {
   const Workplace at;
   train(at, "run");

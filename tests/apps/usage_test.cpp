@@ -89,6 +89,13 @@ TEST_CASE("wrong commands and flags", "[apps]") {
                  {{"bench", "unet", "--threads", "-1"}, 2, "--threads is not negative"},
                  {{"bench", "unet", "--pairs", "0"}, 2, "--pairs is at least 1"},
                  {{"bench", "--worker"}, 2, "for the program itself"},
+                 {{"bench", "scaling", "--axis", "gpt-widht"}, 2, "choose from gpt-width, gpt-depth"},
+                 {{"bench", "scaling", "surplus"}, 2, "too many positional"},
+                 {{"bench", "scaling", "--memory", "0"}, 2, "--memory is above 0"},
+                 {{"bench", "scaling", "--precision", "f16"}, 2, "choose f32 or bf16"},
+                 {{"bench", "scaling", "--threads", "-1"}, 2, "--threads is not negative"},
+                 {{"bench", "scaling", "--out", ""}, 2, "--out is empty"},
+                 {{"bench", "scaling", "--out", "/proc/none"}, 7, "/proc/none"},
                  {{"profile"}, 2, "nothing says what to train"},
                  {{"profile", "-f", "ssm", "--steps", "0"}, 2, "--steps is at least 1"},
                  {{"info", "--jsn"}, 2, "'--jsn'"}});

@@ -82,6 +82,16 @@ TEST_CASE("GELU golden values") {
   CHECK(std::abs(gelu_erf(x).item(1) - gelu_tanh(x).item(1)) == Approx(4.73e-4).margin(2e-6));
 }
 
+TEST_CASE("GELU keeps its digits in the lower tail") {
+  for (const DType dtype : {DType::f32, DType::f64})
+    for (double x = -8; x < 0; x += 0.125) {  // exact in f32; the condition number is x^2
+      INFO(name(dtype) << " x " << x);
+      const double truth = 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
+      const Tensor y = gelu_erf(Tensor::from<double>({x}).to(dtype));
+      CHECK(y.item() == Approx(truth).epsilon(dtype == DType::f32 ? 3e-6 : 2e-14));
+    }
+}
+
 TEMPLATE_TEST_CASE("saturation, infinities and NaN", "", float, double) {
   const auto inf = static_cast<TestType>(kInf);
   const Tensor x = Tensor::from<TestType>({-inf, -200, 200, inf, std::nan("")}, {5});

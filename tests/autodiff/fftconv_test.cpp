@@ -1,5 +1,5 @@
-// Causal convolution against direct loops on both paths, the transpose identities, causality,
-// derivatives to second order, thread independence.
+// Causal convolution against direct loops on both paths, f32 against FFTW in f64, the transpose
+// identities, causality, derivatives to second order, thread independence.
 #include "autodiff/ops/fftconv.h"
 
 #include <catch2/catch.hpp>
@@ -19,7 +19,7 @@ struct Case {
   int64_t B, L, H;
 };
 // Both sides of the switch, odd batches, channels around the vector width and the tile.
-const std::vector<Case> kCases = {{1, 1, 1},   {2, 7, 3},   {3, 64, 16},  {1, 256, 17},
+const std::vector<Case> kCases = {{1, 1, 1},   {2, 7, 3},   {3, 64, 16},  {3, 65, 17}, {1, 256, 17},
                                   {1, 257, 1}, {2, 257, 8}, {3, 300, 19}, {5, 384, 16}};
 
 double convolution_at(const Tensor& u, const Tensor& k, int64_t b, int64_t t, int64_t h) {
@@ -89,6 +89,25 @@ TEST_CASE("causal convolution and its transposes equal direct sums", "[fftconv]"
   }
 }
 
+TEST_CASE("the f32 transforms agree with FFTW in f64 at every kind of length", "[fftconv]") {
+  // n = 80, 144, 288 = 9 * 32, 320, 512 = 8^3, 768, 800 = 25 * 32, 1024, 2048, 2160 = 27 * 80,
+  // 5120, 16384.
+  for (const int64_t L : {65, 130, 257, 288, 310, 512, 700, 784, 1024, 2047, 2150, 5000, 16384}) {
+    INFO("L=" << L);
+    const Rng rng(17);
+    const Tensor u = rng.split("u").normal({2, L, 19}, DType::f32);
+    const Tensor g = rng.split("g").normal({2, L, 19}, DType::f32);
+    const Tensor k = rng.split("k").normal({19, L}, DType::f32);
+    const auto error = [](const Tensor& low, const Tensor& high) {
+      return largest(low.to(DType::f64) - high) / largest(high);
+    };
+    const Tensor u64 = u.to(DType::f64), g64 = g.to(DType::f64), k64 = k.to(DType::f64);
+    CHECK(error(fftconv(u, k), fftconv(u64, k64)) <= 1e-6);
+    CHECK(error(fftcorr(g, k), fftcorr(g64, k64)) <= 1e-6);
+    CHECK(error(fftconv_kernel_grad(g, u), fftconv_kernel_grad(g64, u64)) <= 1e-6);
+  }
+}
+
 TEST_CASE("fftcorr and fftconv_kernel_grad are the transposes of fftconv", "[fftconv]") {
   for (const int64_t L : {50, 400}) {
     const Rng rng(12);
@@ -103,7 +122,7 @@ TEST_CASE("fftcorr and fftconv_kernel_grad are the transposes of fftconv", "[fft
 
 TEST_CASE("an output does not depend on later inputs", "[fftconv]") {
   const int64_t H = 4;
-  for (const int64_t L : {200, 400}) {
+  for (const int64_t L : {60, 200, 400}) {
     const Rng rng(13);
     const Tensor k = rng.split("k").normal({H, L}, DType::f32);
     const Tensor u = rng.split("u").normal({2, L, H}, DType::f32);

@@ -5,6 +5,7 @@
 #include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstring>
 
 #include "autodiff/graph.h"
 #include "autodiff/ops/gemm.h"
@@ -141,11 +142,11 @@ TEST_CASE("gemm: row strides, accumulation, empty products") {
 }
 
 TEST_CASE("bf16 products round their inputs and sum in f32") {
-  try {
-    set_gemm_precision(GemmPrecision::bf16);
-  } catch (const Error&) {
-    return;  // no bf16 on this machine or in this build
+  if (!bf16_obstacle().empty()) {
+    CHECK_THROWS_WITH(set_gemm_precision(GemmPrecision::bf16), Catch::Contains(bf16_obstacle()));
+    return;
   }
+  set_gemm_precision(GemmPrecision::bf16);
   const Tensor a = Rng(1).normal({40, 50}), b = Rng(2).normal({50, 30});
   const Tensor low = matmul(a, b);
   set_gemm_precision(GemmPrecision::f32);
@@ -164,6 +165,57 @@ TEST_CASE("bf16 products round their inputs and sum in f32") {
   const Tensor poisoned = matmul(nan, one);
   set_gemm_precision(GemmPrecision::f32);
   CHECK(std::isnan(poisoned.item(0)));
+}
+
+namespace {
+/// To bfloat16 and back, to nearest even.
+double rounded(double x) {
+  const auto bits = std::bit_cast<uint32_t>(static_cast<float>(x));
+  return std::bit_cast<float>((bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u);
+}
+}  // namespace
+
+TEST_CASE("bf16 products: every transposition, odd sizes, sums onto c, the same for any threads") {
+  if (!bf16_obstacle().empty()) return;
+  const int before = threads();
+  struct Size {
+    int64_t m, n, k;
+  };
+  for (const Size& size : {Size{6, 1, 1}, Size{5, 33, 7}, Size{12, 32, 64}, Size{13, 31, 33},
+                           Size{50, 70, 391}, Size{200, 65, 130}})
+    for (int flags = 0; flags < 8; ++flags) {
+      const bool ta = flags & 1, tb = flags & 2, accumulate = flags & 4;
+      const auto [m, n, k] = size;
+      const Tensor a = Rng(1).normal(ta ? Shape{k, m} : Shape{m, k});
+      const Tensor b = Rng(2).normal(tb ? Shape{n, k} : Shape{k, n});
+      Tensor one = Rng(3).normal({m, n}), two = one.clone();
+      const Tensor start = one.clone();
+      set_gemm_precision(GemmPrecision::bf16);
+      for (Tensor* c : {&one, &two}) {
+        set_threads(c == &one ? 1 : 2);
+        gemm({.transpose_a = ta, .transpose_b = tb, .m = m, .n = n, .k = k, .a = a.raw(),
+              .b = b.raw(), .c = c->mutable_raw(), .lda = a.dim(1), .ldb = b.dim(1), .ldc = n,
+              .accumulate = accumulate},
+             DType::f32);
+      }
+      set_gemm_precision(GemmPrecision::f32);
+      double worst = 0;
+      for (int64_t i = 0; i < m; ++i)
+        for (int64_t j = 0; j < n; ++j) {
+          double truth = accumulate ? start.item(i * n + j) : 0, size_of_sum = 1;
+          for (int64_t p = 0; p < k; ++p) {
+            const double term = rounded(a.item(ta ? p * m + i : i * k + p)) *
+                                rounded(b.item(tb ? j * k + p : p * n + j));
+            truth += term;
+            size_of_sum += std::abs(term);
+          }
+          worst = std::max(worst, std::abs(one.item(i * n + j) - truth) / size_of_sum);
+        }
+      INFO(m << 'x' << n << 'x' << k << " flags " << flags);
+      CHECK(worst < 1e-6);
+      CHECK(std::memcmp(one.raw(), two.raw(), one.bytes()) == 0);
+    }
+  set_threads(before);
 }
 
 TEST_CASE("the library behind the products is named") {

@@ -20,6 +20,14 @@ TEST_CASE("upsample_nearest2x repeats pixels") {
   CHECK_THROWS_AS(upsample_nearest2x(x, 5, 4), Error);
 }
 
+TEST_CASE("upsample_concat repeats pixels beside the finer image") {
+  const Tensor x = Tensor::from<double>({1, 2, 3, 4}, {1, 1, 2, 2});
+  const Tensor own = Tensor::from<double>({5, 6, 7, 8, 9, 10}, {1, 2, 3, 1});
+  CHECK(same_bits(
+      upsample_concat(x, own),
+      Tensor::from<double>({1, 2, 5, 1, 2, 6, 3, 4, 7, 1, 2, 8, 1, 2, 9, 3, 4, 10}, {1, 2, 3, 3})));
+}
+
 TEST_CASE("sum_pool2x adds windows, cut off at an odd border") {
   const Tensor x = Tensor::from<double>({1, 2, 3, 4, 5, 6, 7, 8, 9}, {1, 3, 3, 1});
   CHECK(same_bits(sum_pool2x(x), Tensor::from<double>({12, 9, 15, 9}, {1, 2, 2, 1})));

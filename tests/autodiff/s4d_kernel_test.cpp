@@ -96,6 +96,35 @@ TEST_CASE("S4D kernel in f32 differs by rounding of the output only", "[s4d_kern
   }
 }
 
+TEST_CASE("S4D kernel gradients in f32 agree with f64 at every length", "[s4d_kernel]") {
+  Problem p(3, 32, 41., 0.01);
+  const Tensor* inputs[] = {&p.log_neg_re, &p.im, &p.C, &p.log_dt};
+  for (const Discretisation rule : {Discretisation::zoh, Discretisation::bilinear})
+    for (const int64_t L : {1, 15, 16, 17, 784, 4096, 16384}) {
+      const Tensor seed = Rng(4).normal({3, L}, DType::f32);
+      std::vector<Tensor> gradients[2];
+      for (const DType dtype : {DType::f32, DType::f64}) {
+        std::vector<Tensor> in;
+        for (const Tensor* t : inputs) {
+          in.push_back(t->to(DType::f32).to(dtype));
+          in.back().set_requires_grad();
+        }
+        const Tensor K = s4d_kernel(in[0], in[1], in[2], in[3], L, rule);
+        gradients[dtype == DType::f64] = grad(K, in, seed.to(dtype));
+      }
+      for (std::size_t i = 0; i < 4; ++i) {
+        INFO("rule " << static_cast<int>(rule) << " L " << L << " input " << i);
+        double worst = 0, size = 0;
+        for (int64_t j = 0; j < gradients[1][i].numel(); ++j) {
+          const double truth = gradients[1][i].item(j);
+          worst = std::max(worst, std::abs(gradients[0][i].item(j) - truth));
+          size = std::max(size, std::abs(truth));
+        }
+        CHECK(worst <= 1e-5 * size);
+      }
+    }
+}
+
 TEST_CASE("S4D-Lin golden kernel and gradients", "[s4d_kernel]") {
   const double dt = 0.1;
   const int64_t L = 8;

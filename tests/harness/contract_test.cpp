@@ -207,3 +207,61 @@ TEST_CASE("contract: a run goes on from its snapshot bit for bit") {
     CHECK(second.progress().symbols == whole.progress().symbols);
   });
 }
+
+namespace {
+/// Several blocks with all the dropout that a backbone has; empty for one without blocks.
+Pairs deep_model(const Case& c) {
+  if (c.backbone == "attention")
+    return {{"model.layers", "4"}, {"model.p_attn", "0.2"}, {"model.p_emb", "0.1"}};
+  if (c.backbone == "s4d") return {{"model.layers", "4"}, {"model.ffn_mult", "2"}};
+  if (c.backbone == "unet") return {{"model.mult", "1,2"}, {"model.blocks", "2"}};
+  return {};
+}
+Pairs with(Pairs settings, const Pairs& more) {
+  settings.insert(settings.end(), more.begin(), more.end());
+  return settings;
+}
+}  // namespace
+
+TEST_CASE("contract: recomputed blocks give the same training bit for bit, also when resumed") {
+  for_each_case([](const Case& c) {
+    const Pairs keep = with(deep_model(c), {{"train.ema", "0.9"}});
+    const Pairs again = with(keep, {{"train.recompute", "blocks"}});
+    Run plain = make_run(c, keep), saving = make_run(c, again), resumed = make_run(c, again);
+    for (int i = 0; i < 4; ++i) {
+      const double loss = plain.step();
+      CHECK(saving.step() == loss);
+      CHECK(saving.gradient_norm() == plain.gradient_norm());
+      if (i == 1) resumed.restore(decode_snapshot(encode_snapshot(plain.capture()), "memory"));
+      if (i > 1) CHECK(resumed.step() == loss);
+    }
+    const std::string digest = training_digest(plain.capture());
+    CHECK(training_digest(saving.capture()) == digest);
+    CHECK(training_digest(resumed.capture()) == digest);
+    if (!deep_model(c).empty()) CHECK(saving.progress().flops > plain.progress().flops);
+  });
+}
+
+TEST_CASE("contract: recomputed blocks need less memory, and none from the system when repeated") {
+  for_each_case([](const Case& c) {
+    const auto peak = [&](const char* choice) {
+      Run run =
+          make_run(c, with(deep_model(c), {{"train.recompute", choice}, {"train.batch", "32"}}));
+      const uint64_t before = pool::stats().bytes_in_use;
+      const int64_t nodes = live_nodes();
+      for (int i = 0; i < 2; ++i) run.step();
+      pool::reset_peak();
+      pool::freeze();
+      for (int i = 0; i < 2; ++i) run.step();
+      CHECK(pool::stats().allocations_when_frozen == 0);
+      CHECK(live_nodes() == nodes);
+      return static_cast<double>(pool::stats().peak_bytes_in_use - before);
+    };
+    const double plain = peak("none"), saving = peak("blocks");
+    if (deep_model(c).empty()) {
+      CHECK(saving <= plain);
+    } else {
+      CHECK(saving < 0.8 * plain);
+    }
+  });
+}

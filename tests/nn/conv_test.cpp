@@ -40,6 +40,24 @@ TEST_CASE("Conv2d starts with weights of the stated spread") {
   for (int64_t i = 0; i < y.numel(); ++i) REQUIRE(y.item(i) == 0);
 }
 
+TEST_CASE("Conv2d adds a shift of each image and a residual") {
+  const Tensor x = Rng(1).normal({2, 5, 6, 16}), shift = Rng(2).normal({2, 32});
+  const Tensor residual = Rng(3).normal({2, 5, 6, 32});
+  for (const bool bias : {false, true})
+    for (const int64_t stride : {1, 2}) {
+      const Conv2d layer =
+          Conv2d::make({.in = 16, .out = 32, .stride = stride, .bias = bias}, Rng(4));
+      const Tensor plain = layer(x), rest = stride == 1 ? residual : Rng(5).normal(plain.shape());
+      const Tensor both = layer(x, shift, rest), one = layer(x, {}, rest);
+      const int64_t image = plain.numel() / 2;
+      for (int64_t i = 0; i < plain.numel(); ++i) {
+        const double alone = plain.item(i) + rest.item(i);
+        REQUIRE(one.item(i) == Approx(alone).margin(1e-5));
+        REQUIRE(both.item(i) == Approx(alone + shift.item(i / image * 32 + i % 32)).margin(1e-5));
+      }
+    }
+}
+
 TEST_CASE("Conv2d names its parameters and their roles") {
   Conv2d layer = Conv2d::make({.in = 3, .out = 5}, Rng(2));
   const auto found = parameters_of(layer, "conv");

@@ -24,6 +24,11 @@ def load_norm(folder, module, path):
     folder.load(module.bias, path + ".shift")
 
 
+def normed(norm, x):
+    """silu(norm(x)); in f32 even under autocast, as PyTorch 1.13 has no mixed group normalisation."""
+    return F.silu(norm(x.float()))
+
+
 class Residual(nn.Module):
     def __init__(self, folder, path, inputs, outputs):
         super().__init__()
@@ -41,8 +46,8 @@ class Residual(nn.Module):
             load_affine(folder, self.skip, path + ".skip", CONV)
 
     def forward(self, x, e):
-        h = self.conv1(F.silu(self.norm1(x))) + self.time(e)[:, :, None, None]
-        h = self.conv2(F.silu(self.norm2(h)))
+        h = self.conv1(normed(self.norm1, x)) + self.time(e)[:, :, None, None]
+        h = self.conv2(normed(self.norm2, h))
         return h + (x if self.skip is None else self.skip(x))
 
 
@@ -82,7 +87,7 @@ class Unet(nn.Module):
         h = self.up[2](self.down[2](h, e), e)
         for up, own in zip((self.up[1], self.up[0]), reversed(kept)):
             h = up(torch.cat([F.interpolate(h, size=own.shape[2:]), own], 1), e)
-        return self.output(F.silu(self.output_norm(h)))
+        return self.output(normed(self.output_norm, h))
 
 
 class Training:

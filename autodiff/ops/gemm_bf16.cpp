@@ -1,0 +1,213 @@
+// Goto and van de Geijn (2008): both operands are packed into panels, a panel of 12 rows of a times
+// a panel of 32 columns of b is held in registers. An element of a panel is a pair of neighbours
+// along k, which is what the instruction multiplies and adds:
+//   panel [k/2][P][2],   c_ij += a_(i,2p) b_(2p,j) + a_(i,2p+1) b_(2p+1,j).
+// Blocks of c are cut by shape alone, so results do not depend on the number of threads.
+#include "autodiff/ops/gemm_bf16.h"
+
+#include "autodiff/parallel.h"
+
+#ifdef __AVX512BF16__
+// g++ 12 warns about its own intrinsics, which start from undefined vectors (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+
+#include <bit>
+
+#include "autodiff/ops/tiles.h"
+#endif
+
+namespace kindred {
+
+#ifdef __AVX512BF16__
+
+namespace {
+
+using Pair = uint32_t;  ///< two bf16 numbers, the even k in the lower half
+
+constexpr int64_t kRows = 12, kColumns = 32;  ///< of a register tile: 24 sums, 2 loads, 1 broadcast
+constexpr int64_t kDepth = 192;               ///< pairs: a panel of b is then 24 KB, within L1
+constexpr int64_t kBlockPanels = 16;          ///< panels a side of a block of c
+
+/// Where an operand lies: index o (a row of a, a column of b) and k.
+struct Operand {
+  const float* p;
+  int64_t count, depth, ld;
+  bool depth_contiguous;  ///< element (o, k) at p[o ld + k], otherwise at p[k ld + o]
+  int64_t pairs() const { return (depth + 1) / 2; }
+};
+
+__m512i pairs_of(__m512 even, __m512 odd) {
+  const __m512i low = _mm512_cvtepu16_epi32(std::bit_cast<__m256i>(_mm512_cvtneps_pbh(even)));
+  const __m512i high = _mm512_cvtepu16_epi32(std::bit_cast<__m256i>(_mm512_cvtneps_pbh(odd)));
+  return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+}
+
+__mmask16 first(int64_t n) {
+  return static_cast<__mmask16>(n >= 16 ? 0xffffu : (1u << (n < 0 ? 0 : n)) - 1u);
+}
+
+/// Packs `panels` panels of P indices each, the first index being o, for element (o, k) at
+/// p[k ld + o]; indices beyond the last become zeros. Several panels at once, as a panel's part of
+/// a row is a few numbers in a page.
+template <int64_t P>
+void pack_rows(const Operand& x, int64_t o, int64_t panels, Pair* to) {
+  for (int64_t p = 0; p < x.pairs(); ++p) {
+    const bool paired = 2 * p + 1 < x.depth;
+    for (int64_t q = 0; q < panels; ++q) {
+      const int64_t start = o + q * P;
+      const float* even = x.p + 2 * p * x.ld + start;
+      Pair* out = to + (q * x.pairs() + p) * P;
+      for (int64_t i = 0; i < P; i += 16) {
+        const __mmask16 there = first(std::min(P - i, x.count - start - i));
+        const __m512 a = _mm512_maskz_loadu_ps(there, even + i);
+        const __m512 b = paired ? _mm512_maskz_loadu_ps(there, even + x.ld + i) : __m512();
+        _mm512_mask_storeu_epi32(out + i, first(P - i), pairs_of(a, b));
+      }
+    }
+  }
+}
+
+/// One panel for element (o, k) at p[o ld + k]: 16 x 16 pairs are transposed at a time.
+template <int64_t P>
+void pack_columns(const Operand& x, int64_t o, Pair* to) {
+  alignas(64) float rows[16 * 16] = {}, turned[16 * 16];  // bits of pairs; they are only moved
+  for (int64_t p = 0; p < x.pairs(); p += 16) {
+    const int64_t left = x.depth - 2 * p, steps = std::min<int64_t>(16, x.pairs() - p);
+    for (int64_t i = 0; i < P; i += 16) {
+      const int64_t here = std::min<int64_t>(16, P - i);
+      for (int64_t r = 0; r < here; ++r) {
+        __m512 low = __m512(), high = __m512();
+        if (o + i + r < x.count) {
+          const float* row = x.p + (o + i + r) * x.ld + 2 * p;
+          low = _mm512_maskz_loadu_ps(first(left), row);
+          high = _mm512_maskz_loadu_ps(first(left - 16), row + 16);
+        }
+        _mm512_store_ps(rows + 16 * r, std::bit_cast<__m512>(_mm512_cvtne2ps_pbh(high, low)));
+      }
+      tile_transpose<float>(16, 16, rows, 16, turned, 16);
+      for (int64_t s = 0; s < steps; ++s)
+        _mm512_mask_storeu_ps(to + (p + s) * P + i, first(here), _mm512_load_ps(turned + 16 * s));
+    }
+  }
+}
+
+template <int64_t P>
+void pack(const Operand& x, int64_t begin, int64_t end, Pair* all) {
+  Pair* to = all + begin * P * x.pairs();
+  if (!x.depth_contiguous) return pack_rows<P>(x, begin * P, end - begin, to);
+  for (int64_t i = begin; i < end; ++i, to += P * x.pairs()) pack_columns<P>(x, i * P, to);
+}
+
+/// c [12, 32] (+)= a panel b over `pairs` pairs.
+template <bool accumulate>
+void tile(int64_t pairs, const Pair* a, const Pair* b, float* c, int64_t ldc) {
+  __m512 sum[kRows][2];
+#pragma GCC unroll 12
+  for (int r = 0; r < kRows; ++r) {
+    sum[r][0] = accumulate ? _mm512_loadu_ps(c + r * ldc) : __m512();
+    sum[r][1] = accumulate ? _mm512_loadu_ps(c + r * ldc + 16) : __m512();
+  }
+  for (int64_t p = 0; p < pairs; ++p, a += kRows, b += kColumns) {
+    const auto b0 = std::bit_cast<__m512bh>(_mm512_loadu_si512(b));
+    const auto b1 = std::bit_cast<__m512bh>(_mm512_loadu_si512(b + 16));
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) {
+      const auto x = std::bit_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(a[r])));
+      sum[r][0] = _mm512_dpbf16_ps(sum[r][0], x, b0);
+      sum[r][1] = _mm512_dpbf16_ps(sum[r][1], x, b1);
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < kRows; ++r) {
+    _mm512_storeu_ps(c + r * ldc, sum[r][0]);
+    _mm512_storeu_ps(c + r * ldc + 16, sum[r][1]);
+  }
+}
+
+/// The same for a tile of which only [rows, columns] lie inside c.
+void edge_tile(int64_t pairs, const Pair* a, const Pair* b, float* c, int64_t ldc, int64_t rows,
+               int64_t columns, bool accumulate) {
+  float whole[kRows * kColumns];
+  tile<false>(pairs, a, b, whole, kColumns);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t j = 0; j < columns; ++j)
+      c[r * ldc + j] = (accumulate ? c[r * ldc + j] : 0.f) + whole[r * kColumns + j];
+}
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+bool gemm_bf16_available() { return true; }
+
+void gemm_bf16(const Gemm& g) {
+  const Operand a{static_cast<const float*>(g.a), g.m, g.k, g.lda, !g.transpose_a};
+  const Operand b{static_cast<const float*>(g.b), g.n, g.k, g.ldb, g.transpose_b};
+  const int64_t pairs = a.pairs(), a_panels = ceil_div(g.m, kRows),
+                b_panels = ceil_div(g.n, kColumns);
+  Tensor packed_a = Tensor::empty({a_panels * kRows * pairs}, DType::i32);
+  Tensor packed_b = Tensor::empty({b_panels * kColumns * pairs}, DType::i32);
+  auto* pa = static_cast<Pair*>(packed_a.mutable_raw());
+  auto* pb = static_cast<Pair*>(packed_b.mutable_raw());
+  constexpr int64_t kTogether = 8;  // panels
+  const int64_t a_tasks = ceil_div(a_panels, kTogether), b_tasks = ceil_div(b_panels, kTogether);
+  const int64_t grain = std::max<int64_t>(1, kGrain / (kTogether * kRows * g.k));
+  parallel_for(a_tasks + b_tasks, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t from = (i < a_tasks ? i : i - a_tasks) * kTogether;
+      if (i < a_tasks) {
+        pack<kRows>(a, from, std::min(a_panels, from + kTogether), pa);
+      } else {
+        pack<kColumns>(b, from, std::min(b_panels, from + kTogether), pb);
+      }
+    }
+  });
+
+  // Blocks of c, as many as a multiple of four where there are few: all threads get the same.
+  const int64_t across = ceil_div(b_panels, kBlockPanels);
+  int64_t down = ceil_div(a_panels, kBlockPanels);
+  if (down * across < 16) down = std::min(a_panels, ceil_div(down, 4) * 4);
+  const int64_t height = ceil_div(a_panels, down);
+  auto* c = static_cast<float*>(g.c);
+  const auto block = [&](int64_t i) {
+    const int64_t top = i % down * height, bottom = std::min(a_panels, top + height);
+    const int64_t left = i / down * kBlockPanels, right = std::min(b_panels, left + kBlockPanels);
+    for (int64_t p = 0; p < pairs; p += kDepth) {
+      const int64_t depth = std::min(kDepth, pairs - p);
+      const bool add = g.accumulate || p > 0;
+      for (int64_t jp = left; jp < right; ++jp)
+        for (int64_t ip = top; ip < bottom; ++ip) {
+          const Pair* x = pa + ip * kRows * pairs + p * kRows;
+          const Pair* y = pb + jp * kColumns * pairs + p * kColumns;
+          float* to = c + ip * kRows * g.ldc + jp * kColumns;
+          const int64_t rows = std::min(kRows, g.m - ip * kRows);
+          const int64_t columns = std::min(kColumns, g.n - jp * kColumns);
+          if (rows < kRows || columns < kColumns) {
+            edge_tile(depth, x, y, to, g.ldc, rows, columns, add);
+          } else if (add) {
+            tile<true>(depth, x, y, to, g.ldc);
+          } else {
+            tile<false>(depth, x, y, to, g.ldc);
+          }
+        }
+    }
+  };
+  constexpr double kSmall = 128 * 128 * 64;  // below, one thread is quicker than two
+  const bool small =
+      static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) < kSmall;
+  parallel_for(down * across, small ? down * across : 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) block(i);
+  });
+}
+
+#else
+
+bool gemm_bf16_available() { return false; }
+void gemm_bf16(const Gemm&) {
+  fail(Fault::usage, "gemm", "this program was compiled for a processor without bf16 products");
+}
+
+#endif
+
+}  // namespace kindred
