@@ -22,17 +22,27 @@ int64_t whole_vectors(int64_t n) {
   return (n + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
 }
 
-/// score[kVectors * lanes] = scale q[D] keys[D, .], keys in a block.
+/// score[kVectors * lanes] = scale q[D] keys[D, .], keys in a block. Channels go into several sums
+/// in turn: one alone would wait for each of its additions.
 template <class T, int kVectors>
 void score_part(int64_t D, const T* q, T scale, const T* keys, T* score) {
-  Vector<T> sum[kVectors] = {};
-  for (int64_t d = 0; d < D; ++d) {
-    const T w = q[d] * scale;
+  constexpr int kTurns = 4 / kVectors;
+  Vector<T> sum[kTurns][kVectors] = {};
+  int64_t d = 0;
+  for (; d + kTurns <= D; d += kTurns)
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sum[v] += w * as_vector(keys + d * kBlock + v * kLanes<T>);
+    for (int t = 0; t < kTurns; ++t)
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v)
+        sum[t][v] += q[d + t] * as_vector(keys + (d + t) * kBlock + v * kLanes<T>);
+  for (; d < D; ++d)
+    for (int v = 0; v < kVectors; ++v)
+      sum[0][v] += q[d] * as_vector(keys + d * kBlock + v * kLanes<T>);
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    for (int t = 1; t < kTurns; ++t) sum[0][v] += sum[t][v];
+    as_vector(score + v * kLanes<T>) = scale * sum[0][v];
   }
-#pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) as_vector(score + v * kLanes<T>) = sum[v];
 }
 
 /// The same for all `length` keys of the head, and up to a whole vector of scores.
@@ -50,7 +60,7 @@ void scores(int64_t length, int64_t D, const T* q, T scale, const T* keys, T* sc
 }
 
 /// out[kVectors * lanes] = sum over j of p[j] values[j, .], row stride `stride`. Positions go into
-/// several sums in turn: one alone would wait for each of its additions.
+/// several sums in turn.
 template <class T, int kVectors>
 void value_block(int64_t length, const T* p, const T* values, int64_t stride, T* out) {
   constexpr int kTurns = 8 / kVectors;

@@ -1,6 +1,6 @@
-// Rows dispatch and dispatch-grad: a chain of operations on 16 numbers each, where nearly all of the
-// time is the way to the kernel: shape check, allocation, graph. The milliseconds of a step are the
-// microseconds of an operation.
+// Rows dispatch and dispatch-grad: a chain of operations on 16 numbers each, where nearly all of
+// the time is the way to the kernel: shape check, allocation, graph. The milliseconds of a step are
+// the microseconds of an operation.
 #include "apps/bench/row.h"
 #include "autodiff/graph.h"
 #include "autodiff/ops/elementwise.h"
