@@ -33,7 +33,11 @@ TEST_CASE("cache: equal to forward for every position kind, norm, grouping and c
   const int64_t L = 20;
   for (const Config& config : variants()) {
     INFO(label(config));
-    const Tensor x = Rng(2).normal({3, L, 16}, DType::f64);
+    // Fixed positions multiply x by sqrt(16): smaller inputs keep the activations near one, where
+    // make_random() wants them. Scores in the tens would show the rounding of the products before
+    // them, magnified by the softmax, and not a wrong cache.
+    const double size = config.pos == "sin" ? 0.25 : 1;
+    const Tensor x = scale(Rng(2).normal({3, L, 16}, DType::f64), size);
     const Backbone f32 = make_random(small_spec(L), config, DType::f32);
     const Backbone f64 = make_random(small_spec(L), config, DType::f64);
     for (const int64_t chunk : {int64_t{1}, int64_t{7}, L}) {
