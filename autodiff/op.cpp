@@ -103,7 +103,7 @@ Tensor apply(const Op& op, std::span<const Tensor> inputs, const Attrs& attrs) {
   profile.moved(inputs);
   profile.moved(std::span<const Tensor>(out.data(), outputs.count));
   check_finite(op, call, out[0]);
-  if (!record || !out[0].is_float() || (!op.vjp && !op.fused_vjp)) return out[0];
+  if (!record || !out[0].is_float() || (!op.vjp && !op.fused_vjp)) return std::move(out[0]);
 
   Ref<Node> node = record_call(op, inputs, attrs, out[0]);
   if (op.reads_output) node->saved[0] = out[0];

@@ -7,7 +7,6 @@
 namespace kindred {
 
 namespace {
-Profile* g_profile = nullptr;
 ProfileScope* g_innermost = nullptr;
 bool g_backward = false;
 
@@ -17,10 +16,10 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 }  // namespace
 
 Profile::Profile() : start_(Clock::now()) {
-  check(!g_profile, "profile", "another one is running");
-  g_profile = this;
+  check(!running_, "profile", "another one is running");
+  running_ = this;
 }
-Profile::~Profile() { g_profile = nullptr; }
+Profile::~Profile() { running_ = nullptr; }
 
 std::vector<Cost> Profile::costs() const {
   std::vector<Cost> all;
@@ -31,22 +30,20 @@ std::vector<Cost> Profile::costs() const {
 }
 double Profile::seconds() const { return seconds_since(start_); }
 
-ProfileScope::ProfileScope(const char* name) : profile_(g_profile), name_(name) {
-  if (!profile_) return;
+void ProfileScope::start() {
   outer_ = g_innermost;
   g_innermost = this;
   flops_ = executed_flops();
   start_ = Profile::Clock::now();
 }
-ProfileScope::~ProfileScope() {
-  if (!profile_) return;
+void ProfileScope::stop() {
   const double seconds = seconds_since(start_), flops = executed_flops() - flops_;
   g_innermost = outer_;
   if (outer_) {
     outer_->inner_seconds_ += seconds;
     outer_->inner_flops_ += flops;
   }
-  if (profile_ != g_profile) return;  // the profile ended first
+  if (profile_ != Profile::running_) return;  // the profile ended first
   Cost& cost = profile_->costs_[{name_, g_backward}];
   cost.name = name_;
   cost.backward = g_backward;
@@ -55,8 +52,7 @@ ProfileScope::~ProfileScope() {
   cost.flops += flops - inner_flops_;
   cost.bytes += bytes_;
 }
-void ProfileScope::moved(std::span<const Tensor> tensors) {
-  if (!profile_) return;
+void ProfileScope::add_bytes(std::span<const Tensor> tensors) {
   for (const Tensor& t : tensors)
     if (t.defined() && t.has_data()) bytes_ += static_cast<double>(t.bytes());
 }

@@ -40,6 +40,7 @@ class Profile {
 
  private:
   friend class ProfileScope;
+  static inline Profile* running_ = nullptr;
   using Clock = std::chrono::steady_clock;
   std::map<std::pair<const char*, bool>, Cost> costs_;
   Clock::time_point start_;
@@ -49,16 +50,26 @@ class Profile {
 /// literal or lives as long as an Op.
 class ProfileScope {
  public:
-  explicit ProfileScope(const char* name);
-  ~ProfileScope();
+  explicit ProfileScope(const char* name) : profile_(Profile::running_), name_(name) {
+    if (profile_) start();
+  }
+  ~ProfileScope() {
+    if (profile_) stop();
+  }
   ProfileScope(const ProfileScope&) = delete;
   ProfileScope& operator=(const ProfileScope&) = delete;
 
   /// Bytes of all defined tensors, added to the row.
-  void moved(std::span<const Tensor> tensors);
+  void moved(std::span<const Tensor> tensors) {
+    if (profile_) add_bytes(tensors);
+  }
   void moved(double bytes) { bytes_ += bytes; }
 
  private:
+  void start();
+  void stop();
+  void add_bytes(std::span<const Tensor> tensors);
+
   Profile* profile_;
   const char* name_;
   ProfileScope* outer_ = nullptr;

@@ -22,45 +22,29 @@ int64_t whole_vectors(int64_t n) {
   return (n + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
 }
 
-/// score[kVectors * lanes] = scale q[D] keys[D, .], keys in a block. Channels go into several sums
-/// in turn: one alone would wait for each of its additions.
-template <class T, int kVectors>
-void score_part(int64_t D, const T* q, T scale, const T* keys, T* score) {
-  constexpr int kTurns = 4 / kVectors;
-  Vector<T> sum[kTurns][kVectors] = {};
-  int64_t d = 0;
-  for (; d + kTurns <= D; d += kTurns)
-#pragma GCC unroll 4
-    for (int t = 0; t < kTurns; ++t)
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v)
-        sum[t][v] += q[d + t] * as_vector(keys + (d + t) * kBlock + v * kLanes<T>);
-  for (; d < D; ++d)
-    for (int v = 0; v < kVectors; ++v)
-      sum[0][v] += q[d] * as_vector(keys + d * kBlock + v * kLanes<T>);
-#pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) {
-    for (int t = 1; t < kTurns; ++t) sum[0][v] += sum[t][v];
-    as_vector(score + v * kLanes<T>) = scale * sum[0][v];
-  }
-}
-
-/// The same for all `length` keys of the head, and up to a whole vector of scores.
+/// score = scale q[D] keys[D, .] for the blocks of keys that hold the first `length`, each computed
+/// whole: its sums keep one another's waiting time filled.
 template <class T>
 void scores(int64_t length, int64_t D, const T* q, T scale, const T* keys, T* score) {
-  constexpr int64_t W = kLanes<T>;
-  for (int64_t start = 0; start < length; start += kBlock) {
-    const T* block = keys + start * D;
-    const int64_t n = std::min(kBlock, whole_vectors<T>(length - start));
-    int64_t j = 0;
-    for (; j + 4 * W <= n; j += 4 * W) score_part<T, 4>(D, q, scale, block + j, score + start + j);
-    for (; j + 2 * W <= n; j += 2 * W) score_part<T, 2>(D, q, scale, block + j, score + start + j);
-    for (; j < n; j += W) score_part<T, 1>(D, q, scale, block + j, score + start + j);
-  }
+  constexpr int kVectors = 4, kPart = kVectors * kLanes<T>;
+  static_assert(kBlock % kPart == 0);
+  for (int64_t start = 0; start < length; start += kBlock)
+    for (int64_t part = start; part < start + kBlock; part += kPart) {
+      const T* block = keys + start * D + (part - start);
+      Vector<T> sum[kVectors] = {};
+      for (int64_t d = 0; d < D; ++d) {
+        const T w = q[d] * scale;
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v)
+          sum[v] += w * as_vector(block + d * kBlock + v * kLanes<T>);
+      }
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) as_vector(score + part + v * kLanes<T>) = sum[v];
+    }
 }
 
 /// out[kVectors * lanes] = sum over j of p[j] values[j, .], row stride `stride`. Positions go into
-/// several sums in turn.
+/// several sums in turn: one alone would wait for each of its additions.
 template <class T, int kVectors>
 void value_block(int64_t length, const T* p, const T* values, int64_t stride, T* out) {
   constexpr int kTurns = 8 / kVectors;

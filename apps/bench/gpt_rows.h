@@ -13,6 +13,9 @@ struct GptSize {
   double lr = 1e-3;
 };
 inline constexpr GptSize kGptNano{4, 4, 128, 64, 12, 65, false};
+inline constexpr GptSize kGptChar{6, 6, 384, 256, 8, 65, false};
+// A rate at which training is stable: rounding does not grow in the comparison.
+inline constexpr GptSize kGpt2{12, 12, 768, 64, 4, 50257, true, 1e-4};
 
 /// kBatches windows of symbols [B, context + 1], given again and again; no files.
 class FixedText final : public data::Dataset {
