@@ -69,20 +69,20 @@ inline T lane_sum(const Vector<T>& v) {
 
 /// Lane j < kCount of the result is the sum of the lanes of v[j]; kCount is a power of two, at most
 /// the number of lanes. Overwrites v.
-template <class T, int kCount>
+template <class T, int kCount, int kEach = kLanes<T>>
 inline Vector<T> lane_sums(Vector<T>* v) {
-  // Sums of neighbouring lanes: those of a in the lower half of the result, those of b in the upper.
-  const auto pairs = [](const Vector<T>& a, const Vector<T>& b) {
-    return shuffle<T>(a, b, [](int lane) { return 2 * lane; }) +
-           shuffle<T>(a, b, [](int lane) { return 2 * lane + 1; });
-  };
-#pragma GCC unroll 4
-  for (int count = kCount; count > 1; count /= 2)
-#pragma GCC unroll 8
-    for (int j = 0; j < count / 2; ++j) v[j] = pairs(v[2 * j], v[2 * j + 1]);
-#pragma GCC unroll 4
-  for (int each = kLanes<T> / kCount; each > 1; each /= 2) v[0] = pairs(v[0], v[0]);
-  return v[0];
+  if constexpr (kEach == 1) {
+    return v[0];
+  } else {
+    // Sums of neighbouring lanes: those of the first vector in the lower half of the result.
+    constexpr int kHalf = kCount > 1 ? kCount / 2 : 1;
+    for (int j = 0; j < kHalf; ++j) {
+      const Vector<T>&a = v[2 * j], &b = v[kCount > 1 ? 2 * j + 1 : 0];
+      v[j] = shuffle<T>(a, b, [](int lane) { return 2 * lane; }) +
+             shuffle<T>(a, b, [](int lane) { return 2 * lane + 1; });
+    }
+    return lane_sums<T, kHalf, kEach / 2>(v);
+  }
 }
 
 /// A matrix inside a buffer: element (i, j) at p[i * row + j * column].
