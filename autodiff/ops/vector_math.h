@@ -9,8 +9,11 @@
 
 namespace kindred {
 
-/// e^x. Below -87.3 the result is 0 (denormals are flushed anyway), above 88.7 infinity.
-inline float vexp(float x) {
+/// e^x = mantissa 2^n, n the integer in the low bits of `shifted` (above those of 1.5 * 2^23).
+struct SplitExp {
+  float mantissa, shifted;
+};
+inline SplitExp split_exp(float x) {
   const float shifted = x * 1.44269504f + 12582912.f;  // 1.5 * 2^23: rounds to an integer
   const float n = shifted - 12582912.f;
   const float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
@@ -21,7 +24,13 @@ inline float vexp(float x) {
   p = p * r + 5.000000179e-1f;
   p = p * r + 1.f;
   p = p * r + 1.f;
-  // 2^n p: n goes straight into the exponent of p. The bits of 12582912 vanish in the shift.
+  return {p, shifted};
+}
+
+/// e^x. Below -87.3 the result is 0 (denormals are flushed anyway), above 88.7 infinity.
+inline float vexp(float x) {
+  const auto [p, shifted] = split_exp(x);
+  // n goes straight into the exponent of p. The bits of 12582912 vanish in the shift.
   const float y = std::bit_cast<float>(std::bit_cast<uint32_t>(p) +
                                        (std::bit_cast<uint32_t>(shifted) << 23));
   const float above = x < -87.3f ? 0.f : y;
@@ -31,19 +40,9 @@ inline float vexp(float x) {
 /// 1 / (1 + e^-x), with e^-x as in vexp but for its ends: 2^n is infinite from n = 128 on, where the
 /// result is below the smallest normal number.
 inline float vsigmoid(float x) {
-  const float clamped = -x < -87.3f ? -87.3f : (-x > 89.f ? 89.f : -x);
-  const float shifted = clamped * 1.44269504f + 12582912.f;
-  const float n = shifted - 12582912.f;
-  const float r = (clamped - n * 0.693359375f) - n * -2.12194440e-4f;
-  float p = 1.395740564e-3f;
-  p = p * r + 8.375970497e-3f;
-  p = p * r + 4.166605994e-2f;
-  p = p * r + 1.666640527e-1f;
-  p = p * r + 5.000000179e-1f;
-  p = p * r + 1.f;
-  p = p * r + 1.f;
-  const int32_t exponent = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(12582912.f);
-  return 1.f / (1.f + p * std::bit_cast<float>((exponent + 127) << 23));
+  const auto [p, shifted] = split_exp(-x < -87.3f ? -87.3f : (-x > 89.f ? 89.f : -x));
+  const int32_t n = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(12582912.f);
+  return 1.f / (1.f + p * std::bit_cast<float>((n + 127) << 23));
 }
 
 inline float vtanh(float x) {

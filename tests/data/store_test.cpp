@@ -201,7 +201,7 @@ TEST_CASE("working folders of processes that died are cleared away", "[data]") {
   tools.working();
   const auto gone = run_program({"sh", "-c", "echo $$"}, "/");
   const std::string pid = gone.output.substr(0, gone.output.size() - 1);
-  tools.folder.write("cache/.sample.tmp." + pid + "/work/half", "x");
+  tools.folder.write("cache/.sample.tmp." + pid + "/unpacked/half", "x");
   const Store store(tools.folder / "cache", tools.folder / "root");
   store.get(recipe_of(Source::apt));
   CHECK(entries(tools.folder / "cache") == 1);
