@@ -1,6 +1,8 @@
 // Rows gpt-*: Run::step() of a GPT: forward, backward, clip to norm 1, AdamW.
 #include "apps/bench/gpt_rows.h"
 
+#include "apps/bench/row_settings.h"
+
 namespace kindred::apps::bench {
 
 namespace {
@@ -34,32 +36,23 @@ data::Batch FixedText::batch(data::Split, const Rng&, int64_t step, int64_t) con
 
 std::unique_ptr<harness::Run> make_gpt(const GptSize& size, std::shared_ptr<FixedText> text,
                                        const WorkOptions& options) {
-  harness::Settings settings;
-  const auto set = [&](const std::string& key, const auto& value) {
-    std::ostringstream written;
-    written << value;
-    settings.set(key, written.str(), "bench");
-  };
-  set("run.family", "ar/attention");
-  set("run.seed", kSeed);
-  set("run.threads", options.threads);
-  set("run.precision", options.precision);
-  set("model.layers", size.layers);
-  set("model.heads", size.heads);
-  set("model.width", size.width);
-  set("model.bias", size.bias ? "true" : "false");
-  set("model.norm", size.bias ? "ln" : "ln_nobias");
-  set("model.ffn", "gelu_erf");
-  set("train.batch", size.batch);
-  set("train.clip", kClip);
-  set("train.decay", "all");
-  set("optimizer.name", "adamw");
-  set("optimizer.beta1", kBeta1);
-  set("optimizer.beta2", kBeta2);
-  set("optimizer.eps", kEps);
-  set("optimizer.weight_decay", kDecay);
-  set("schedule.anneal", "constant");
-  set("schedule.lr", size.lr);
+  harness::Settings settings = row_settings("ar/attention", kSeed, options);
+  set(settings, "model.layers", size.layers);
+  set(settings, "model.heads", size.heads);
+  set(settings, "model.width", size.width);
+  set(settings, "model.bias", size.bias ? "true" : "false");
+  set(settings, "model.norm", size.bias ? "ln" : "ln_nobias");
+  set(settings, "model.ffn", "gelu_erf");
+  set(settings, "train.batch", size.batch);
+  set(settings, "train.clip", kClip);
+  set(settings, "train.decay", "all");
+  set(settings, "optimizer.name", "adamw");
+  set(settings, "optimizer.beta1", kBeta1);
+  set(settings, "optimizer.beta2", kBeta2);
+  set(settings, "optimizer.eps", kEps);
+  set(settings, "optimizer.weight_decay", kDecay);
+  set(settings, "schedule.anneal", "constant");
+  set(settings, "schedule.lr", size.lr);
   return std::make_unique<harness::Run>(std::move(settings), std::move(text));
 }
 

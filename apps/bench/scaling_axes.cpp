@@ -1,8 +1,8 @@
 // The axes, and the models along them.
 #include <algorithm>
-#include <sstream>
 
 #include "apps/bench/gpt_rows.h"
+#include "apps/bench/row_settings.h"
 #include "apps/bench/scaling.h"
 #include "autodiff/pool.h"
 
@@ -18,21 +18,12 @@ GptSize text_size(const ModelSize& m) {
 
 std::unique_ptr<harness::Run> make_s4d(const ModelSize& size, std::shared_ptr<FixedText> text,
                                        const WorkOptions& options) {
-  harness::Settings settings;
-  const auto set = [&](const std::string& key, const auto& value) {
-    std::ostringstream written;
-    written << value;
-    settings.set(key, written.str(), "bench");
-  };
-  set("run.family", "ar/s4d");
-  set("run.seed", 1);
-  set("run.threads", options.threads);
-  set("run.precision", options.precision);
-  set("model.layers", size.layers);
-  set("model.width", size.width);
-  set("model.state", size.state);
-  set("train.batch", size.batch);
-  set("schedule.anneal", "constant");
+  harness::Settings settings = row_settings("ar/s4d", 1, options);
+  set(settings, "model.layers", size.layers);
+  set(settings, "model.width", size.width);
+  set(settings, "model.state", size.state);
+  set(settings, "train.batch", size.batch);
+  set(settings, "schedule.anneal", "constant");
   return std::make_unique<harness::Run>(std::move(settings), std::move(text));
 }
 }  // namespace

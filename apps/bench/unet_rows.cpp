@@ -1,6 +1,7 @@
 // Row unet: Run::step() of a U-Net on fixed random images: one denoising score matching step on the
 // variance exploding path, whose loss is |F(x + sigma eps, ln(sigma)/4) + eps|^2, and Adam.
 #include "apps/bench/row.h"
+#include "apps/bench/row_settings.h"
 #include "diffusion/score_matching.h"
 #include "harness/run.h"
 
@@ -48,35 +49,26 @@ class FixedImages final : public data::Dataset {
 class UnetWork final : public Work {
  public:
   explicit UnetWork(const WorkOptions& options) : images_(std::make_shared<FixedImages>()) {
-    harness::Settings settings;
-    const auto set = [&](const std::string& key, const auto& value) {
-      std::ostringstream written;
-      written << value;
-      settings.set(key, written.str(), "bench");
-    };
-    set("run.family", "gaussian/unet");
-    set("run.seed", kSeed);
-    set("run.threads", options.threads);
-    set("run.precision", options.precision);
-    set("objective.path", "ve");
-    set("objective.sigma_min", kSigmaMin);
-    set("objective.sigma_max", kSigmaMax);
-    set("objective.sigma_data", 0.5);
-    set("objective.fourier", 0);
-    set("model.width", kWidth);
-    set("model.mult", "1,2,4");
-    set("model.blocks", 1);
-    set("model.groups", kGroups);
-    set("model.time_width", kTimeWidth);
-    set("train.batch", kBatch);
-    set("train.clip", 0);
-    set("train.decay", "none");
-    set("optimizer.name", "adam");
-    set("optimizer.beta1", kBeta1);
-    set("optimizer.beta2", kBeta2);
-    set("optimizer.eps", kEps);
-    set("schedule.anneal", "constant");
-    set("schedule.lr", kLr);
+    harness::Settings settings = row_settings("gaussian/unet", kSeed, options);
+    set(settings, "objective.path", "ve");
+    set(settings, "objective.sigma_min", kSigmaMin);
+    set(settings, "objective.sigma_max", kSigmaMax);
+    set(settings, "objective.sigma_data", 0.5);
+    set(settings, "objective.fourier", 0);
+    set(settings, "model.width", kWidth);
+    set(settings, "model.mult", "1,2,4");
+    set(settings, "model.blocks", 1);
+    set(settings, "model.groups", kGroups);
+    set(settings, "model.time_width", kTimeWidth);
+    set(settings, "train.batch", kBatch);
+    set(settings, "train.clip", 0);
+    set(settings, "train.decay", "none");
+    set(settings, "optimizer.name", "adam");
+    set(settings, "optimizer.beta1", kBeta1);
+    set(settings, "optimizer.beta2", kBeta2);
+    set(settings, "optimizer.eps", kEps);
+    set(settings, "schedule.anneal", "constant");
+    set(settings, "schedule.lr", kLr);
     run_ = std::make_unique<harness::Run>(std::move(settings), images_);
   }
   void share(Exchange& out) override {
