@@ -179,12 +179,18 @@ Tensor Run::sample(const SampleOptions& options, uint64_t seed) {
   return objective_->sample(rng_.split("sample").split(seed), options);
 }
 
-int64_t peak_rss() {
+namespace {
+/// A line of /proc/self/status, in bytes.
+int64_t status_bytes(const std::string& key) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);)
-    if (line.rfind("VmHWM:", 0) == 0) return std::stoll(line.substr(6)) * 1024;
+    if (line.rfind(key, 0) == 0) return std::stoll(line.substr(key.size())) * 1024;
   return 0;
 }
+}  // namespace
+
+int64_t rss() { return status_bytes("VmRSS:"); }
+int64_t peak_rss() { return status_bytes("VmHWM:"); }
 void reset_peak_rss() {
   std::ofstream clear("/proc/self/clear_refs");
   clear << "5";

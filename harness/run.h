@@ -93,7 +93,9 @@ class Run {
   double gradient_norm_ = 0;
 };
 
-/// Resident set size high-water mark of this process in bytes (VmHWM), and its reset.
+/// Resident set size of this process in bytes (VmRSS), its high-water mark (VmHWM), and the reset of
+/// that.
+int64_t rss();
 int64_t peak_rss();
 void reset_peak_rss();
 

@@ -4,16 +4,14 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/bench/fit.h"
+#include "apps/bench/gated_layer.h"
 #include "apps/bench/scaling.h"
 #include "apps/bench/step_time.h"
 #include "autodiff/graph.h"
 #include "autodiff/ops/attention.h"
-#include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/gemm.h"
-#include "autodiff/ops/glu.h"
 #include "autodiff/pool.h"
 #include "nn/linear.h"
-#include "ssm/layer.h"
 
 namespace kindred::apps::bench {
 
@@ -31,18 +29,6 @@ struct AttentionLayer {
   static void describe(Self& self, V& visit) {
     visit("qkv", self.qkv);
     visit("out", self.out);
-  }
-};
-
-struct StateSpaceLayer {
-  ssm::Layer layer;
-  nn::Linear mix;
-  Tensor operator()(const Tensor& x) const { return glu(mix(gelu_erf(layer(x)))); }
-
-  template <class Self, class V>
-  static void describe(Self& self, V& visit) {
-    visit("layer", self.layer);
-    visit("mix", self.mix);
   }
 };
 
@@ -67,9 +53,7 @@ std::vector<std::function<void()>> make_layers(int64_t length, int64_t batch) {
   return {make_step(AttentionLayer{nn::Linear::make(kWidth, 3 * kWidth, true, rng.split("qkv")),
                                    nn::Linear::make(kWidth, kWidth, true, rng.split("out"))},
                     x, seed),
-          make_step(StateSpaceLayer{ssm::Layer::make(options, rng.split("layer")),
-                                    nn::Linear::make(kWidth, 2 * kWidth, true, rng.split("mix"))},
-                    x, seed)};
+          make_step(GatedLayer::make(options, rng), x, seed)};
 }
 }  // namespace
 

@@ -1,15 +1,13 @@
 // Rows s4d-*: a state-space layer, GELU, a linear map to twice the width and a gated linear unit;
 // forward and backward, the gradient of the input included. The comparison trains it with Adam
 // towards a fixed target. Shapes: B batch, L positions, H width, N state size.
+#include "apps/bench/gated_layer.h"
 #include "apps/bench/row.h"
 #include "autodiff/graph.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/gemm.h"
-#include "autodiff/ops/glu.h"
 #include "autodiff/ops/reduce.h"
-#include "nn/linear.h"
 #include "optim/optimizer.h"
-#include "ssm/layer.h"
 
 namespace kindred::apps::bench {
 
@@ -17,18 +15,6 @@ namespace {
 
 struct LayerSize {
   int64_t width, state, length, batch;
-};
-
-struct GatedLayer {
-  ssm::Layer layer;
-  nn::Linear mix;
-  Tensor operator()(const Tensor& u) const { return glu(mix(gelu_erf(layer(u)))); }
-
-  template <class Self, class V>
-  static void describe(Self& self, V& visit) {
-    visit("layer", self.layer);
-    visit("mix", self.mix);
-  }
 };
 
 class LayerWork final : public Work {
@@ -40,8 +26,7 @@ class LayerWork final : public Work {
     layer.width = size.width;
     layer.state = size.state;
     layer.init = ssm::Init::lin;
-    model_ = {ssm::Layer::make(layer, rng.split("layer")),
-              nn::Linear::make_uniform(size.width, 2 * size.width, true, rng.split("mix"))};
+    model_ = GatedLayer::make(layer, rng);
     const Shape sequence{size.batch, size.length, size.width};
     input_ = rng.split("input").normal(sequence).set_requires_grad();
     target_ = rng.split("target").normal(sequence);

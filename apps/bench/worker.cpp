@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
 #include <sstream>
 
@@ -20,13 +19,6 @@ namespace kindred::apps::bench {
 namespace {
 
 using nlohmann::json;
-
-int64_t resident() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.rfind("VmRSS:", 0) == 0) return std::stoll(line.substr(6)) * 1024;
-  return 0;
-}
 
 double milliseconds(Work& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -111,7 +103,7 @@ int worker(int argc, char** argv) {
   const Row& row = find_row(argv[1]);
   WorkOptions options{argv[2], std::atoi(argv[3])};
   if (options.threads > 0) set_threads(options.threads);
-  const int64_t baseline = resident();
+  const int64_t baseline = harness::rss();
   const auto work = row.make(options);
   harness::reset_peak_rss();
   std::cout << json{{"ready", true},

@@ -38,24 +38,30 @@ const auto up = [](Row* x) {
 };
 const auto stay = [](const Level&, int64_t) {};
 
+/// Last level of one transform of x: butterfly, times scale.
+template <class Butterfly>
+auto scaled_leaf(Row* x, float scale, Butterfly butterfly_of) {
+  return [=](int radix, int64_t row, int blocks) {
+    with_radix(radix, [&]<class R>(R) {
+      for (Row* at = x + row; at < x + row + blocks * R::value; at += R::value) {
+        Row z[R::value];
+#pragma GCC unroll 8
+        for (int q = 0; q < R::value; ++q) z[q] = at[q];
+        butterfly_of(z);
+#pragma GCC unroll 8
+        for (int q = 0; q < R::value; ++q) at[q] = scale * z[q];
+      }
+    });
+  };
+}
+
 /// x = spectrum / n of the kernel rows k [width, L]; `lanes` is scratch for L rows of reals.
 void kernel_spectrum(const Plan& plan, Row* x, float* lanes, const float* k, int64_t L,
                      int64_t width) {
   transpose_in(lanes, k, L, width);
   first_level(plan, {lanes, W, L, W}, x);
   const float scale = 1.f / static_cast<float>(plan.n);
-  const auto leaf = [&](int radix, int64_t row, int blocks) {
-    with_radix(radix, [&]<class R>(R) {
-      for (Row* at = x + row; at < x + row + blocks * R::value; at += R::value) {
-        Row z[R::value];
-#pragma GCC unroll 8
-        for (int q = 0; q < R::value; ++q) z[q] = at[q];
-        butterfly(z);
-#pragma GCC unroll 8
-        for (int q = 0; q < R::value; ++q) at[q] = scale * z[q];
-      }
-    });
-  };
+  const auto leaf = scaled_leaf(x, scale, [](auto& z) { butterfly(z); });
   walk(plan, 0, 0, down(x), leaf, stay);
 }
 
@@ -165,18 +171,7 @@ void fft_backward(const float* g, const float* u, const float* k, float* du, flo
         }
       }
       const float scale = 1.f / static_cast<float>(plan.n);
-      const auto leaf = [&](int radix, int64_t row, int blocks) {
-        with_radix(radix, [&]<class R>(R) {
-          for (Row* at = sum + row; at < sum + row + blocks * R::value; at += R::value) {
-            Row z[R::value];
-#pragma GCC unroll 8
-            for (int q = 0; q < R::value; ++q) z[q] = at[q];
-            inverse_butterfly(z);
-#pragma GCC unroll 8
-            for (int q = 0; q < R::value; ++q) at[q] = scale * z[q];
-          }
-        });
-      };
+      const auto leaf = scaled_leaf(sum, scale, [](auto& z) { inverse_butterfly(z); });
       walk(plan, 0, 0, stay, leaf, up(sum));
       auto* lanes = reinterpret_cast<float*>(xg);
       first_level_inverse(plan, sum, {lanes, W, d.L, W});

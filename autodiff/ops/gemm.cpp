@@ -197,8 +197,7 @@ template <class F>
 void in_one_thread_blocks(const Gemm& g, std::size_t item_a, std::size_t item_c, F&& block) {
   const double work = static_cast<double>(g.batch) * static_cast<double>(g.m) * static_cast<double>(g.n) *
                       static_cast<double>(g.k);
-  constexpr double kSmall = 128 * 128 * 64;  // below, one thread is quicker than two
-  if (work < kSmall) {
+  if (work < kSmallProduct) {
     block(g);
     return;
   }

@@ -20,6 +20,9 @@ struct Gemm {
   bool accumulate = false;  ///< c += instead of c =
 };
 
+/// Multiply-adds below which one thread is quicker than two.
+inline constexpr double kSmallProduct = 128 * 128 * 64;
+
 /// c = op(a) op(b) [+ c] for each batch entry. Callable from one thread at a time.
 void gemm(const Gemm& g, DType dtype);
 

@@ -193,9 +193,9 @@ void gemm_bf16(const Gemm& g) {
         }
     }
   };
-  constexpr double kSmall = 128 * 128 * 64;  // below, one thread is quicker than two
   const bool small =
-      static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) < kSmall;
+      static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) <
+      kSmallProduct;
   parallel_for(down * across, small ? down * across : 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) block(i);
   });

@@ -14,20 +14,6 @@
 using namespace kindred;
 using namespace kindred::test;
 
-namespace {
-Tensor leaf(std::initializer_list<double> values) {
-  return Tensor::from(values).set_requires_grad();
-}
-std::string message_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
-}  // namespace
-
 TEST_CASE("an input used several times receives the sum") {
   const Tensor x = leaf({1.5, -2});
   // d/dx (x x + 3 x) = 2 x + 3

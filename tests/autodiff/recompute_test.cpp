@@ -22,17 +22,6 @@ using namespace kindred::test;
 namespace {
 using Function1 = std::function<Tensor(const Tensor&)>;
 
-Tensor leaf(std::initializer_list<double> values) {
-  return Tensor::from(values).set_requires_grad();
-}
-std::string message_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
 Tensor maybe(bool again, const Function1& f, const Tensor& x) {
   return again ? recompute(f, x) : f(x);
 }

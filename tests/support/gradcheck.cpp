@@ -150,6 +150,19 @@ void check_gradients(const Function& f, std::vector<Tensor> xs, const Rng& rng, 
   CHECK(gradient_error(f, std::move(xs), rng, tol1, tol2, differentiable) == "");
 }
 
+Tensor leaf(std::initializer_list<double> values) {
+  return Tensor::from(values).set_requires_grad();
+}
+
+std::string message_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
 double relative_difference(const Tensor& a, const Tensor& b) {
   if (!(a.shape() == b.shape())) return std::numeric_limits<double>::infinity();
   double difference = 0, largest = 0;

@@ -1,0 +1,28 @@
+// A state-space layer as it is used inside a block: S4D, GELU, a linear map to twice the width,
+// GLU. [B, L, C] -> [B, L, C].
+#pragma once
+#include "autodiff/ops/elementwise.h"
+#include "autodiff/ops/glu.h"
+#include "nn/linear.h"
+#include "ssm/layer.h"
+
+namespace kindred::apps::bench {
+
+struct GatedLayer {
+  ssm::Layer layer;
+  nn::Linear mix;
+
+  static GatedLayer make(const ssm::LayerOptions& options, const Rng& rng) {
+    return {ssm::Layer::make(options, rng.split("layer")),
+            nn::Linear::make_uniform(options.width, 2 * options.width, true, rng.split("mix"))};
+  }
+  Tensor operator()(const Tensor& x) const { return glu(mix(gelu_erf(layer(x)))); }
+
+  template <class Self, class V>
+  static void describe(Self& self, V& visit) {
+    visit("layer", self.layer);
+    visit("mix", self.mix);
+  }
+};
+
+}  // namespace kindred::apps::bench
