@@ -15,7 +15,15 @@ CommandLine::CommandLine(std::string usage, std::string description, std::string
 void CommandLine::positional(const std::string& name, int max_count) { positions_.add(name.c_str(), max_count); }
 
 bool CommandLine::parse(int argc, char** argv) {
-  po::store(po::command_line_parser(argc, argv).options(options_).positional(positions_).run(), values_);
+  try {
+    po::store(po::command_line_parser(argc, argv).options(options_).positional(positions_).run(), values_);
+  } catch (const po::unknown_option& error) {
+    std::vector<std::string> known;
+    for (const auto& option : options_.options()) known.push_back("--" + option->long_name());
+    const std::string near = harness::nearest(error.get_option_name(), known);
+    if (near.empty()) throw;
+    throw po::error(error.what() + std::string("; did you mean ") + near + '?');
+  }
   if (has("help")) {
     std::cout << "usage: " << usage_ << "\n\n" << description_ << "\n\n" << options_;
     if (!examples_.empty()) std::cout << "\nexamples:\n" << examples_;

@@ -67,6 +67,7 @@ TEST_CASE("wrong commands and flags", "[apps]") {
                  {{"xyzzy"}, 2, "unknown command \"xyzzy\""},
                  {{"train"}, 2, "nothing says what to train; give --config FILE"},
                  {{"train", "--frobnicate"}, 2, "'--frobnicate'"},
+                 {{"train", "--familly", "ssm"}, 2, "'--familly'; did you mean --family?"},
                  {{"train", "--set"}, 2, "--help explains"},
                  {{"train", "surplus"}, 2, "too many positional"},
                  {{"train", "--threads", "x"}, 2, "--threads"},
