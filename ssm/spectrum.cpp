@@ -6,7 +6,7 @@
 
 #include "autodiff/check.h"
 #include "autodiff/choice.h"
-#include "ssm/hippo.h"
+#include "ssm/nplr.h"
 
 namespace kindred::ssm {
 
@@ -31,9 +31,11 @@ Spectrum initial_spectrum(Init init, int64_t N) {
   constexpr double pi = std::numbers::pi;
   Spectrum s{std::vector<double>(M, -0.5), std::vector<double>(M, 0), std::vector<double>(M, 1)};
   if (init == Init::legs) {
-    const LegsNormalPart legs = legs_normal_part(N);
-    s.im = legs.w;
-    for (std::size_t n = 0; n < M; ++n) s.B[n] = legs.p[n] / std::numbers::sqrt2;
+    const Nplr legs = nplr(Measure::legs, N);
+    for (std::size_t n = 0; n < M; ++n) {
+      s.im[n] = legs.lambda[n].imag();
+      s.B[n] = legs.B[n].real() / 2;
+    }
     return s;
   }
   for (std::size_t n = 0; n < M; ++n) {
