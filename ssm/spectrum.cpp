@@ -7,7 +7,7 @@
 
 #include "autodiff/check.h"
 #include "autodiff/choice.h"
-#include "ssm/hippo.h"
+#include "ssm/nplr.h"
 
 namespace kindred::ssm {
 
@@ -37,9 +37,11 @@ Spectrum initial_spectrum(Init init, int64_t N, const Rng& rng) {
   constexpr double pi = std::numbers::pi;
   Spectrum s{std::vector<double>(M, -0.5), std::vector<double>(M, 0), std::vector<double>(M, 1)};
   if (init == Init::legs) {
-    const LegsNormalPart legs = legs_normal_part(N);
-    s.im = legs.w;
-    for (std::size_t n = 0; n < M; ++n) s.B[n] = legs.p[n] / std::numbers::sqrt2;
+    const Nplr legs = nplr(Measure::legs, N);
+    for (std::size_t n = 0; n < M; ++n) {
+      s.im[n] = legs.lambda[n].imag();
+      s.B[n] = legs.B[n].real() / 2;
+    }
     return s;
   }
   for (std::size_t n = 0; n < M; ++n) {
