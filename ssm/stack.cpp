@@ -8,6 +8,7 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/glu.h"
 #include "autodiff/ops/layout.h"
+#include "ssm/s4_stepping.h"
 #include "ssm/s4d_layer.h"
 
 namespace kindred::ssm {
@@ -179,9 +180,14 @@ std::unique_ptr<harness::Stepper> Stack<Layer>::stepper(int64_t batch) const {
   return std::make_unique<LayerSteps<Layer>>(*this, batch);
 }
 
+template struct Stack<S4Layer>;
 template struct Stack<S4dLayer>;
 
 namespace {
+const harness::RegisterBackbone s4(stack_entry<S4Layer>(
+    "s4",
+    "state-space blocks (S4: HiPPO matrices in diagonal plus low-rank form) with gated "
+    "channel mixing on a residual stream"));
 const harness::RegisterBackbone s4d(stack_entry<S4dLayer>(
     "s4d", "diagonal state-space blocks (S4D) with gated channel mixing on a residual stream"));
 }  // namespace
