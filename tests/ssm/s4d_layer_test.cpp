@@ -11,6 +11,7 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/reduce.h"
+#include "tests/support/gradcheck.h"
 
 using namespace kindred;
 using namespace kindred::ssm;
@@ -194,4 +195,117 @@ TEST_CASE("layer options are checked, initial values are as documented", "[ssm]"
   CHECK(low <= std::log(1.1e-3));
   CHECK(high <= std::log(1e-1) + 1e-6);
   CHECK(high >= std::log(0.9e-1));
+}
+
+TEST_CASE("S4D passes its state on: pieces equal the whole, and so do their derivatives", "[ssm]") {
+  for (const char* disc : {"zoh", "bilinear"})
+    for (const char* dt : {"channel", "state"}) {
+      INFO(disc << ' ' << dt);
+      S4dOptions o;
+      o.width = 3;
+      o.state = 6;
+      o.init = "lin";
+      o.disc = disc;
+      o.dt = dt;
+      o.n_ssm = 1;
+      const S4dLayer layer = S4dLayer::make(o, Rng(31), DType::f64);
+      const Tensor u = Rng(32).normal({2, 500, 3}, DType::f64), y = layer(u);
+      const Passed one = layer.pass(slice(u, 1, 0, 20), {}),
+                   two = layer.pass(slice(u, 1, 20, 256), one.after),
+                   three = layer.pass(slice(u, 1, 276, 224), two.after);
+      CHECK(difference(concat({one.y, two.y, three.y}, 1), y) <= 1e-12 * largest(y));
+      S4dStepping small = layer.stepping(2), products = layer.stepping(2);
+      Tensor steps = small.advance(slice(u, 1, 0, 60));
+      CHECK(difference(steps, slice(y, 1, 0, 60)) <= 1e-12 * largest(y));
+      steps = concat({products.advance(slice(u, 1, 0, 200)), products.advance(slice(u, 1, 200, 3)),
+                      products.advance(slice(u, 1, 203, 297))},
+                     1);
+      CHECK(difference(steps, y) <= 1e-12 * largest(y));
+      test::check_gradients(
+          [&](std::span<const Tensor> x) {
+            S4dLayer moved = layer;
+            moved.log_dt.value = x[0];
+            moved.log_neg_re.value = x[1];
+            moved.im.value = x[2];
+            moved.C.value = x[3];
+            const Passed passed = moved.pass(x[4], x[5]);
+            return sum(tanh(passed.y)) + sum(tanh(passed.after));
+          },
+          {layer.log_dt.value.detach(), layer.log_neg_re.value.detach(), layer.im.value.detach(),
+           layer.C.value.detach(), slice(u, 1, 0, 9), Rng(33).normal({2, 2, 3, 3}, DType::f64)},
+          Rng(34), 1e-6, 1e-4);
+    }
+}
+
+TEST_CASE("S4D in f32 passes its state on over long sequences", "[ssm]") {
+  S4dLayer layer = make(8, 64, DType::f32);
+  layer.log_dt.value.mutable_data<float>()[0] = std::log(1e-3f);
+  const Tensor u = Rng(35).normal({2, 2048, 8}), y = layer(u);
+  const Passed one = layer.pass(slice(u, 1, 0, 1000), {}),
+               two = layer.pass(slice(u, 1, 1000, 1048), one.after);
+  CHECK(difference(concat({one.y, two.y}, 1), y) <= 2e-5 * largest(y));
+}
+
+TEST_CASE("a system of one real state is the running average", "[ssm]") {
+  S4dOptions o;
+  o.width = 1;
+  o.state = 2;
+  o.init = "real";
+  S4dLayer layer = S4dLayer::make(o, Rng(36), DType::f64);
+  layer.log_dt.value.mutable_data<double>()[0] = std::log(0.05);
+  layer.log_neg_re.value.mutable_data<double>()[0] = std::log(0.7);
+  layer.C.value = reshape(Tensor::from<double>({0.35, 0}), {2, 1, 1});  // B = -lambda, halved
+  layer.D.value = Tensor::zeros({1}, DType::f64);
+  const Tensor u = Rng(37).normal({1, 50, 1}, DType::f64), y = layer(u);
+  const double alpha = 1 - std::exp(-0.05 * 0.7);
+  double x = 0;
+  for (int64_t t = 0; t < 50; ++t) {
+    x = std::lerp(x, u.item(t), alpha);
+    CHECK(std::abs(y.item(t) - x) <= 1e-14);
+  }
+}
+
+TEST_CASE("zoh and bilinear come together with the square of the step", "[ssm]") {
+  std::vector<double> gaps;
+  for (const double dt : {0.02, 0.01, 0.005, 0.0025}) {
+    S4dLayer zoh = make(1, 16, DType::f64, Init::lin, Discretisation::zoh);
+    S4dLayer bilinear = make(1, 16, DType::f64, Init::lin, Discretisation::bilinear);
+    for (S4dLayer* layer : {&zoh, &bilinear}) {
+      layer->log_dt.value.mutable_data<double>()[0] = std::log(dt);
+      layer->D.value = Tensor::zeros({1}, DType::f64);
+    }
+    const auto L = static_cast<int64_t>(2 / dt);
+    gaps.push_back(difference(zoh.kernel(L), bilinear.kernel(L)) / dt);
+  }
+  for (std::size_t i = 1; i < gaps.size(); ++i) {
+    CHECK(gaps[i - 1] / gaps[i] >= 3.8);
+    CHECK(gaps[i - 1] / gaps[i] <= 4.2);
+  }
+}
+
+TEST_CASE("rate multiplies the step, shared poles are those of all channels of a group", "[ssm]") {
+  S4dOptions o;
+  o.width = 6;
+  o.state = 8;
+  o.n_ssm = 2;
+  o.init = "random";
+  const S4dLayer layer = S4dLayer::make(o, Rng(38), DType::f64);
+  CHECK(layer.im.value.shape() == Shape{2, 4});
+  CHECK(layer.im.value.item(0) != layer.im.value.item(4));
+  S4dLayer wide = layer;
+  wide.log_neg_re.value = per_channel(layer.log_neg_re.value, 6);
+  wide.im.value = per_channel(layer.im.value, 6);
+  CHECK(difference(layer.kernel(20), wide.kernel(20)) == 0);
+  wide.log_dt.value = add_scalar(layer.log_dt.value, std::log(2.));
+  CHECK(difference(layer.kernel(20, 2), wide.kernel(20)) <= 1e-14);
+  const Tensor u = Rng(39).normal({1, 20, 6}, DType::f64);
+  CHECK(difference(layer.pass(u, layer.pass(u, {}, 2).after, 2).y,
+                   wide.pass(u, wide.pass(u, {}).after).y) <= 1e-13);
+  o.n_ssm = 4;
+  CHECK_THROWS_WITH(S4dLayer::make(o, Rng(0)), Catch::Contains("n_ssm"));
+  o.n_ssm = 0;
+  o.dt = "step";
+  CHECK_THROWS_WITH(S4dLayer::make(o, Rng(0)), Catch::Contains("channel, state"));
+  o.init = "legt";
+  CHECK_THROWS_WITH(S4dLayer::make(o, Rng(0)), Catch::Contains("lin, inv, legs, real"));
 }
