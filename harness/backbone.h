@@ -24,6 +24,8 @@ struct Context {
   bool training = false;  ///< dropout on
   Rng dropout;            ///< stream of this pass; sites split it by name
   bool recompute = false; ///< training: blocks compute their insides again instead of keeping them
+  Tensor lengths = {};    ///< [B] i32 valid steps of each row, the rest is padding; undefined: all
+  double rate = 1;        ///< step of the data relative to training; state-space layers scale dt by it
 };
 
 /// block(x) of a stack. With Context::recompute it runs once more in the backward pass: the block must
