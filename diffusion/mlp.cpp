@@ -64,6 +64,7 @@ Tensor MlpBackbone::forward(const Tensor& x, const harness::Context& context) co
         x.shape(), " does not fit [B, ", spec.length, ", ", spec.in_channels, "]");
   check(!time || (context.time.defined() && context.time.shape() == Shape{x.dim(0)}), "mlp",
         "needs a noise feature of shape [", x.dim(0), "]");
+  harness::check_context(context, x, "mlp", {});
   Tensor h = reshape(x, {x.dim(0), spec.length * spec.in_channels});
   const Tensor e = time ? (*time)(context.time) : Tensor();
   if (time && film.empty()) h = concat({h, e}, -1);

@@ -140,6 +140,7 @@ Tensor Unet::forward(const Tensor& x, const harness::Context& context) const {
         x.shape(), " does not fit [B, ", spec.length, ", ", spec.in_channels, "]");
   check(!time || (context.time.defined() && context.time.shape() == Shape{x.dim(0)}), "unet",
         "needs a noise feature of shape [", x.dim(0), "]");
+  harness::check_context(context, x, "unet", {});
   const Tensor e = time ? silu((*time)(context.time)) : Tensor();
   int64_t site = 0;
   const auto run = [&](const std::vector<ResBlock>& blocks, Tensor h) {

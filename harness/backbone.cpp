@@ -11,6 +11,34 @@ std::vector<BackboneEntry>& table() {
 }
 }  // namespace
 
+void check_context(const Context& c, const Tensor& x, const char* backbone, Abilities can) {
+  check(can.rate || c.rate == 1, backbone, "cannot change the step of time (rate ", c.rate,
+        "); s4, s4d, lssl and s5 can");
+  check(c.rate > 0, backbone, "rate ", c.rate, " is not above 0");
+  check(can.state || c.state == nullptr, backbone,
+        "carries no state from one stretch of a sequence to the next; causal s4, s4d, lssl, s5, "
+        "mamba, lstm and gru do");
+  if (!c.lengths.defined()) return;
+  const int64_t B = x.dim(0), L = x.dim(1);
+  check(can.lengths, backbone, "takes no lengths: rows must be full");
+  check(c.lengths.dtype() == DType::i32 && c.lengths.shape() == Shape{B}, backbone,
+        "wants lengths i32 [", B, "], got ", name(c.lengths.dtype()), ' ', c.lengths.shape());
+  for (int64_t b = 0; b < B; ++b)
+    check(c.lengths.data<int32_t>()[b] >= 1 && c.lengths.data<int32_t>()[b] <= L, backbone,
+          "length ", c.lengths.data<int32_t>()[b], " of row ", b, " is not within 1..", L);
+}
+
+Tensor valid_steps(const Tensor& lengths, int64_t L, DType dtype) {
+  const int64_t B = lengths.dim(0);
+  Tensor mask = Tensor::empty({B, L, 1}, dtype);
+  dispatch_float(dtype, [&]<class T>(T) {
+    for (int64_t b = 0; b < B; ++b)
+      for (int64_t t = 0; t < L; ++t)
+        mask.mutable_data<T>()[b * L + t] = t < lengths.data<int32_t>()[b] ? T(1) : T(0);
+  });
+  return mask;
+}
+
 void register_backbone(BackboneEntry entry) { add_entry(table(), std::move(entry), "backbone"); }
 const BackboneEntry& find_backbone(const std::string& name) {
   return find_entry(table(), name, "backbone");

@@ -18,15 +18,32 @@
 
 namespace kindred::harness {
 
-/// What a forward pass needs besides x.
+/// What a backbone carries from one stretch of a sequence to the next, one tensor or more a layer;
+/// empty: the state before the first symbol.
+using State = std::vector<Tensor>;
+
+/// What a forward pass needs besides x. A backbone says with check_context what it cannot do.
 struct Context {
   Tensor time;            ///< [B] f32 noise feature of the objective (diffusion); undefined otherwise
   bool training = false;  ///< dropout on
   Rng dropout;            ///< stream of this pass; sites split it by name
   bool recompute = false; ///< training: blocks compute their insides again instead of keeping them
-  Tensor lengths = {};    ///< [B] i32 valid steps of each row, the rest is padding; undefined: all
-  double rate = 1;        ///< step of the data relative to training; state-space layers scale dt by it
+  Tensor lengths = {};    ///< i32 [B]: row b is padding from lengths[b] on; undefined: all are full
+  double rate = 1;        ///< time between two symbols, in units of that of the training data
+  /// In: the state before x; out: the state after x. Gradients flow through it (with `recompute`
+  /// into the state before, not out of the one after). nullptr: x starts at the beginning.
+  State* state = nullptr;
 };
+
+/// What of Context a backbone can do.
+struct Abilities {
+  bool lengths = false, rate = false, state = false;
+};
+/// Usage error that names `backbone` if the context asks for more, or if lengths are not i32 [B]
+/// within 1..L of x [B, L, C].
+void check_context(const Context& context, const Tensor& x, const char* backbone, Abilities can);
+/// f32 or f64 [B, L, 1]: 1 where the row has a symbol, 0 in its padding. Constant.
+Tensor valid_steps(const Tensor& lengths, int64_t L, DType dtype);
 
 /// block(x) of a stack. With Context::recompute it runs once more in the backward pass: the block must
 /// hold by value what changes between blocks or passes (its number, the context); see recompute().

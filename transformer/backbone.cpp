@@ -115,6 +115,8 @@ Tensor Backbone::finish(const Tensor& x) const {
 }
 
 Tensor Backbone::forward(const Tensor& x, const harness::Context& context) const {
+  // Causal outputs do not see the padding behind them.
+  harness::check_context(context, x, "attention", {.lengths = spec.causal});
   Tensor h = embed(x, 0, context);
   for (std::size_t l = 0; l < blocks.size(); ++l) {
     const auto block = [this, l, context](const Tensor& u) {
