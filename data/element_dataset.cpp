@@ -87,6 +87,18 @@ std::shared_ptr<const Dataset> make_element_dataset(DataSpec spec, std::array<Ro
               (r.labels.empty() || static_cast<int64_t>(r.labels.size()) == r.count),
           "data", spec.name, ": rows of another size than ", r.count, " x ", spec.length);
   }
+  const auto most = [&] {
+    int32_t label = -1;
+    for (const Rows& r : splits)
+      for (const int32_t l : r.labels) {
+        check(l >= 0, "data", spec.name, ": label ", l, " is negative");
+        label = std::max(label, l);
+      }
+    return label;
+  }();
+  if (spec.classes == 0) spec.classes = most + 1;
+  check(most < spec.classes, "data", spec.name, ": label ", most, " of ", spec.classes, " classes");
+  if (spec.classes > 0) spec.targets = 1;
   return std::make_shared<ElementDataset>(std::move(spec), std::move(splits));
 }
 

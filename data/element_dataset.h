@@ -17,7 +17,8 @@ struct Rows {
   std::vector<int32_t> labels;   ///< count, or empty
 };
 
-/// `splits` in the order train, validation, test. Sets the sizes in the spec.
+/// `splits` in the order train, validation, test. Sets the sizes in the spec, and `classes` where
+/// there are labels and it is 0.
 std::shared_ptr<const Dataset> make_element_dataset(DataSpec spec, std::array<Rows, 3> splits);
 
 }  // namespace kindred::data

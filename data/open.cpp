@@ -76,6 +76,11 @@ std::shared_ptr<const Dataset> open_images(DataSpec spec, const ImageSet& train,
     splits[2] = select(small, part(0, held_out, options.test_limit));
   }
   spec.modality = Modality::image;
+  spec.ordered = true;
+  for (const ImageSet* set : {&train, test})
+    if (set != nullptr && !set->labels.empty())
+      spec.classes = std::max<int64_t>(
+          spec.classes, 1 + *std::max_element(set->labels.begin(), set->labels.end()));
   spec.levels = small.levels;
   spec.height = small.height;
   spec.width = small.width;

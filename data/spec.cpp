@@ -10,6 +10,8 @@ const char* name(Modality modality) {
       return "image";
     case Modality::points:
       return "points";
+    case Modality::sequence:
+      return "sequence";
   }
   return "?";
 }
@@ -24,6 +26,12 @@ const char* name(Split split) {
       return "test";
   }
   return "?";
+}
+
+std::string DataSpec::unit() const {
+  if (modality == Modality::text) return "bits/char";
+  if (modality == Modality::sequence) return target_channels > 0 ? "MSE" : "bits/label";
+  return "bits/dim";
 }
 
 }  // namespace kindred::data

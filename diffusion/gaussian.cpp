@@ -73,6 +73,9 @@ GaussianObjective::GaussianObjective(const data::DataSpec& spec, harness::AnyBac
       config_(config),
       path_(path_of(config)),
       data_sd_{Tensor::full({1}, config.sigma_data), nn::Role::buffer} {
+  check(spec.modality != data::Modality::sequence, kWhere, "data \"", spec.name,
+        "\" are sequences with targets; choose the objective ",
+        spec.target_channels > 0 ? "forecast" : "classify");
   check(spec.modality != data::Modality::text, kWhere,
         "Gaussian diffusion works on images and points; for text choose transformer or ssm");
   check_choice("preconditioning", config.preconditioning, {"auto", "edm", "ve", "vp"});

@@ -55,6 +55,9 @@ Tensor columns(const Tensor& symbols, int64_t first, int64_t count) {
 Ar::Ar(const data::DataSpec& spec, const ArConfig& config, int64_t width,
        const BackboneEntry& entry, Settings& settings, const Rng& rng)
     : spec_(spec), width_(width), alphabet_(spec.levels), window_(spec.length) {
+  check(spec.modality != data::Modality::sequence, "ar", "data \"", spec.name,
+        "\" are sequences with targets; choose the objective ",
+        spec.target_channels > 0 ? "forecast" : "classify");
   check(alphabet_ > 0, "ar", "data \"", spec.name,
         "\" have real values; quantise them (data.levels)");
   check(window_ > 0, "ar", "data \"", spec.name, "\" have elements of length 0");

@@ -12,6 +12,10 @@ FamilyName parse_family(const std::string& name, const data::DataSpec& spec) {
   } else if (name == "diffusion") {
     check(spec.modality != data::Modality::text, "family",
           "diffusion works on images and points; for text choose transformer or ssm");
+    check(
+        spec.modality != data::Modality::sequence, "family",
+        "diffusion works on images and points; for sequences with targets choose classify/BACKBONE "
+        "or forecast/BACKBONE");
     family = {"gaussian", spec.modality == data::Modality::image ? "unet" : "mlp"};
   } else {
     const std::size_t slash = name.find('/');

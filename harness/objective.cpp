@@ -34,6 +34,12 @@ const char* name(Kind kind) {
 
 double Likelihood::bits_per_symbol() const { return total(bits) / total(symbols); }
 
+double Likelihood::metric(const std::string& name) const {
+  for (const auto& [key, value] : metrics)
+    if (key == name) return value;
+  return std::numeric_limits<double>::quiet_NaN();
+}
+
 // Of the ratio sum(bits) / sum(symbols); for elements of equal size it is sd / sqrt(n) of their
 // means.
 double Likelihood::std_error() const {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/dataset.h"
@@ -17,14 +18,21 @@ namespace kindred::harness {
 enum class Kind { exact, bound, estimate };
 const char* name(Kind kind);
 
-/// Bits of each scored element, and what kind of number they are.
+/// Scores of each element: bits, or what `unit` says, and what kind of number they are. Less is
+/// better.
 struct Likelihood {
-  std::vector<double> bits;        ///< per element (image) or per block of text
-  std::vector<double> symbols;     ///< symbols scored in each
+  std::vector<double> bits;        ///< per element (image) or per block of text; MSE: squared errors
+  std::vector<double> symbols;     ///< symbols scored in each; MSE: numbers predicted in each
   Kind kind = Kind::exact;
   double evaluations = 0;          ///< network evaluations per element (ODE solvers)
   std::string note;                ///< lane, solver, dequantisation: how the number was made
+  std::string unit;                ///< of `bits` a symbol, as "MSE"; empty: DataSpec::unit()
+  /// Further figures over everything scored, in the order of a table: accuracy, mse, rmse ...
+  std::vector<std::pair<std::string, double>> metrics;
+  /// Mean score: bits a symbol, or mean squared error.
   double bits_per_symbol() const;
+  /// A metric by name; NaN if there is none.
+  double metric(const std::string& name) const;
   /// Standard error of bits_per_symbol over elements.
   double std_error() const;
 };
@@ -66,6 +74,8 @@ class Objective {
   virtual std::vector<nn::NamedParameter> parameters() = 0;
   /// Second names of tied parameters: {alias path, canonical path}.
   virtual std::vector<std::pair<std::string, std::string>> aliases() const { return {}; }
+  /// What a likelihood of this objective is counted in: "bits/label", "MSE"; empty: DataSpec::unit().
+  virtual std::string score_unit() const { return ""; }
   /// Loss expected at initialisation in nats (NaN: unknown); printed beside the measured one.
   virtual double expected_initial_loss() const;
 

@@ -3,8 +3,11 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <tuple>
 
 #include "autodiff/choice.h"
+#include "autodiff/ops/layout.h"
+#include "autodiff/ops/matmul.h"
 #include "nn/dropout.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
@@ -77,4 +80,22 @@ TEST_CASE("dropout keeps the mean, is a function of its site, and is off in eval
   CHECK_THROWS_AS(nn::dropout(x, 1.5, site, true), Error);
   check_gradients([&](std::span<const Tensor> in) { return nn::dropout(in[0], 0.5, site, true); },
                   {Rng(2).normal({10}, DType::f64)}, Rng(3));
+}
+
+TEST_CASE("orthogonal: orthonormal rows or columns in each block") {
+  for (const auto& [rows, columns, blocks] :
+       {std::tuple{12, 4, 3}, std::tuple{6, 5, 2}, std::tuple{7, 3, 1}}) {
+    const Tensor w =
+        nn::orthogonal(rows, columns, blocks, Rng(3), nn::Role::matrix, DType::f64).value;
+    const int64_t each = rows / blocks, n = std::min<int64_t>(each, columns);
+    for (int64_t b = 0; b < blocks; ++b) {
+      const Tensor block = slice(w, 0, b * each, each);
+      const Tensor gram = each <= columns ? matmul(block, block, {.transpose_b = true})
+                                          : matmul(block, block, {.transpose_a = true});
+      REQUIRE(gram.numel() == n * n);
+      for (int64_t i = 0; i < n * n; ++i)
+        CHECK(gram.item(i) == Approx(i % (n + 1) == 0 ? 1 : 0).margin(1e-12));
+    }
+  }
+  CHECK_THROWS_WITH(nn::orthogonal(7, 3, 2, Rng(3)), Catch::Contains("7 rows"));
 }

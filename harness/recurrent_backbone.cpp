@@ -1,0 +1,146 @@
+// Construction, forward pass and stepper of the recurrent backbones, and their registration.
+#include "harness/recurrent_backbone.h"
+
+#include <string>
+#include <utility>
+
+#include "autodiff/graph.h"
+#include "autodiff/ops/elementwise.h"
+#include "autodiff/ops/layout.h"
+#include "harness/config.h"
+#include "nn/dropout.h"
+
+namespace kindred::harness {
+
+namespace {
+
+constexpr int64_t kTimeFeatures = 64;
+constexpr double kTimeScale = 16;  ///< of the random frequencies, as in score_sde and EDM
+
+template <class Cell>
+class RecurrentStepper final : public Stepper {
+ public:
+  explicit RecurrentStepper(const RecurrentBackbone<Cell>& backbone) : backbone_(backbone) {}
+  Tensor prefill(const Tensor& x) override {
+    const NoGrad off;
+    const Tensor y = backbone_.advance(x, Context(), state_);
+    position_ += x.dim(1);
+    return y;
+  }
+  int64_t position() const override { return position_; }
+
+ private:
+  const RecurrentBackbone<Cell>& backbone_;
+  std::vector<Tensor> state_;
+  int64_t position_ = 0;
+};
+
+}  // namespace
+
+template <class Cell>
+RecurrentBackbone<Cell> RecurrentBackbone<Cell>::make(const BackboneSpec& spec,
+                                                      const RecurrentConfig& c, const Rng& rng,
+                                                      DType dtype) {
+  check(spec.in_channels >= 1 && spec.out_channels >= 1, "recurrent",
+        "wants in_channels and out_channels, got ", spec.in_channels, " and ", spec.out_channels);
+  check(c.layers >= 1, "model.layers", c.layers, " layers; at least 1");
+  check(c.width >= 1, "model.width", c.width, " units");
+  check(spec.causal || c.width % 2 == 0, "model.width", c.width,
+        " is odd; two directions need half of it each");
+  check(c.dropout >= 0 && c.dropout < 1, "model.dropout", c.dropout, " is not in [0, 1)");
+  RecurrentBackbone m;
+  m.spec = spec;
+  m.dropout = c.dropout;
+  int64_t channels = spec.in_channels;
+  if (spec.time) {
+    m.input = nn::Linear::make_uniform(channels, c.width, true, rng.split("input"), dtype);
+    m.time = nn::TimeEmbedding::make(kTimeFeatures, kTimeScale, rng.split("time"), dtype);
+    m.time_projection =
+        nn::Linear::make_uniform(kTimeFeatures, c.width, true, rng.split("time_projection"), dtype);
+    channels = c.width;
+  }
+  for (int64_t k = 0; k < c.layers; ++k) {
+    const Rng r = rng.split("layers").split(static_cast<uint64_t>(k));
+    const int64_t units = spec.causal ? c.width : c.width / 2;
+    RecurrentLayer<Cell> layer{Cell::make(channels, units, r.split("onward"), dtype), {}};
+    if (!spec.causal) layer.backward = Cell::make(channels, units, r.split("backward"), dtype);
+    m.layers.push_back(std::move(layer));
+    channels = c.width;
+  }
+  if (spec.out_channels != c.width)
+    m.output =
+        nn::Linear::make_uniform(c.width, spec.out_channels, true, rng.split("output"), dtype);
+  return m;
+}
+
+template <class Cell>
+Tensor RecurrentBackbone<Cell>::embed(const Tensor& x, const Context& context) const {
+  check(x.rank() == 3 && x.dim(1) > 0 && x.dim(2) == spec.in_channels, "recurrent",
+        "wants x [B, L, ", spec.in_channels, "], got ", x.shape());
+  if (!time) return x;
+  check(context.time.defined() && context.time.numel() == x.dim(0), "recurrent",
+        "was built with a time input and needs one value for each of ", x.dim(0), " sequences");
+  const Tensor at = (*time_projection)((*time)(context.time));
+  return (*input)(x) + reshape(at, {x.dim(0), 1, at.dim(1)});
+}
+
+template <class Cell>
+Tensor RecurrentBackbone<Cell>::layer_input(std::size_t k, const Tensor& x,
+                                            const Context& context) const {
+  if (k == 0) return x;
+  return nn::dropout(x, dropout, context.dropout.split("layers").split(k), context.training);
+}
+
+template <class Cell>
+Tensor RecurrentBackbone<Cell>::run_layer(std::size_t k, const Tensor& x,
+                                          const Context& context) const {
+  const RecurrentLayer<Cell>& layer = layers[k];
+  const Tensor u = layer_input(k, x, context), y = layer.onward(u);
+  return layer.backward ? concat({y, flip((*layer.backward)(flip(u, 1)), 1)}, 2) : y;
+}
+
+template <class Cell>
+Tensor RecurrentBackbone<Cell>::forward(const Tensor& x, const Context& context) const {
+  Tensor h = embed(x, context);
+  for (std::size_t k = 0; k < layers.size(); ++k) {
+    const auto run = [this, k, context](const Tensor& u) { return run_layer(k, u, context); };
+    h = run_block(context, run, h);
+  }
+  return output ? (*output)(h) : h;
+}
+
+template <class Cell>
+Tensor RecurrentBackbone<Cell>::advance(const Tensor& x, const Context& context,
+                                        std::vector<Tensor>& state) const {
+  check(spec.causal, "recurrent", "two directions have no state to go on from");
+  const std::size_t n = Cell::kStates;
+  check(state.empty() || state.size() == n * layers.size(), "recurrent", "got ", state.size(),
+        " states for ", layers.size(), " layers of ", n);
+  state.resize(n * layers.size());
+  Tensor h = embed(x, context);
+  for (std::size_t k = 0; k < layers.size(); ++k)
+    h = layers[k].onward(layer_input(k, h, context), std::span(state).subspan(k * n, n));
+  return output ? (*output)(h) : h;
+}
+
+template <class Cell>
+std::unique_ptr<Stepper> RecurrentBackbone<Cell>::stepper(int64_t) const {
+  if (!spec.causal) return nullptr;
+  return std::make_unique<RecurrentStepper<Cell>>(*this);
+}
+
+template struct RecurrentBackbone<nn::Lstm>;
+template struct RecurrentBackbone<nn::Gru>;
+
+namespace {
+template <class Cell>
+AnyBackbone build(const BackboneSpec& spec, Settings& settings, const Rng& rng) {
+  RecurrentConfig config;
+  settings.read("model", config);
+  return AnyBackbone(RecurrentBackbone<Cell>::make(spec, config, rng));
+}
+const RegisterBackbone lstm({"lstm", "long short-term memory, layers in a stack", build<nn::Lstm>});
+const RegisterBackbone gru({"gru", "gated recurrent units, layers in a stack", build<nn::Gru>});
+}  // namespace
+
+}  // namespace kindred::harness
