@@ -1,6 +1,6 @@
 // The s4d backbone through its contract: parameters, causality, stepper = forward, derivatives,
 // options, registration.
-#include "ssm/backbone.h"
+#include "ssm/stack.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -10,6 +10,7 @@
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/reduce.h"
 #include "harness/config.h"
+#include "ssm/s4d_layer.h"
 
 using namespace kindred;
 using namespace kindred::ssm;
@@ -25,11 +26,19 @@ harness::BackboneSpec spec_of(int64_t in, int64_t out, bool causal = true, bool 
   s.time = time;
   return s;
 }
+using Backbone = Stack<S4dLayer>;
+struct Config : StackConfig {
+  S4dOptions layer;
+};
+Backbone make(const harness::BackboneSpec& spec, const Config& config, const Rng& rng,
+              DType dtype = DType::f32) {
+  return Backbone::make("s4d", spec, config, config.layer, rng, dtype);
+}
 Config small() {
   Config c;
   c.layers = 2;
   c.width = 20;
-  c.state = 8;
+  c.layer.state = 8;
   return c;
 }
 double largest(const Tensor& x) {
@@ -55,14 +64,14 @@ TEST_CASE("s4d backbone has the parameters of its formula", "[s4d]") {
   const int64_t C = 20, M = 4;
   // Block: norm 2C, dynamics C + 2 C M, output matrix 2 C M, skip C, gate (C + 1) 2C.
   const int64_t block = 2 * C + C + 2 * C * M + 2 * C * M + C + (C + 1) * 2 * C;
-  Backbone plain = Backbone::make(spec_of(C, C), small(), Rng(1));
+  Backbone plain = make(spec_of(C, C), small(), Rng(1));
   CHECK(count(plain) == 2 * block + 2 * C);
-  Backbone projected = Backbone::make(spec_of(3, 7), small(), Rng(1));
+  Backbone projected = make(spec_of(3, 7), small(), Rng(1));
   CHECK(count(projected) == 2 * block + 2 * C + 4 * C + (C + 1) * 7);
   Config c = small();
   c.ffn_mult = 2;
   c.mix = "linear";
-  Backbone other = Backbone::make(spec_of(C, C, false), c, Rng(1));
+  Backbone other = make(spec_of(C, C, false), c, Rng(1));
   const int64_t ffn = 2 * C + (C + 1) * 2 * C + (2 * C + 1) * C, reverse = 2 * C * M;
   CHECK(count(other) == 2 * (block - (C + 1) * C + ffn + reverse) + 2 * C);
 
@@ -78,8 +87,8 @@ TEST_CASE("s4d stepper equals forward", "[s4d]") {
   for (const char* disc : {"zoh", "bilinear"})
     for (const DType dtype : {DType::f32, DType::f64})
       for (const int64_t L : {48, 320}) {
-        c.disc = disc;
-        const Backbone m = Backbone::make(spec_of(5, 6), c, Rng(2), dtype);
+        c.layer.disc = disc;
+        const Backbone m = make(spec_of(5, 6), c, Rng(2), dtype);
         const Tensor x = Rng(3).normal({3, L, 5}, dtype);
         const Tensor y = m.forward(x, harness::Context());
         const auto stepper = m.stepper(3);
@@ -100,7 +109,7 @@ TEST_CASE("s4d is causal where asked, and sees both sides otherwise", "[s4d]") {
     Tensor changed = x.clone();
     for (int64_t i = L / 2 * 20; i < L * 20; ++i) changed.mutable_data<float>()[i] *= -1.5f;
     for (const bool causal : {true, false}) {
-      const Backbone m = Backbone::make(spec_of(20, 20, causal), small(), Rng(5));
+      const Backbone m = make(spec_of(20, 20, causal), small(), Rng(5));
       const Tensor a = m.forward(x, harness::Context()), b = m.forward(changed, harness::Context());
       const double before = difference(slice(a, 1, 0, L / 2), slice(b, 1, 0, L / 2));
       const double after = difference(slice(a, 1, L / 2, L / 2), slice(b, 1, L / 2, L / 2));
@@ -116,7 +125,7 @@ TEST_CASE("s4d is causal where asked, and sees both sides otherwise", "[s4d]") {
 }
 
 TEST_CASE("s4d with time depends on it, row by row", "[s4d]") {
-  const Backbone m = Backbone::make(spec_of(2, 2, false, true), small(), Rng(6));
+  const Backbone m = make(spec_of(2, 2, false, true), small(), Rng(6));
   const Tensor x = Rng(7).normal({2, 10, 2});
   harness::Context context;
   context.time = Tensor::from<float>({0.1f, -0.4f});
@@ -129,7 +138,7 @@ TEST_CASE("s4d with time depends on it, row by row", "[s4d]") {
 }
 
 TEST_CASE("s4d derivative with respect to its input, to second order", "[s4d]") {
-  const Backbone m = Backbone::make(spec_of(3, 3), small(), Rng(8), DType::f64);
+  const Backbone m = make(spec_of(3, 3), small(), Rng(8), DType::f64);
   const Tensor x = Rng(9).normal({2, 12, 3}, DType::f64),
                v = Rng(10).normal({2, 12, 3}, DType::f64);
   const auto f = [&](const Tensor& at) { return sum(tanh(m.forward(at, harness::Context()))); };
@@ -145,7 +154,7 @@ TEST_CASE("s4d derivative with respect to its input, to second order", "[s4d]") 
 TEST_CASE("s4d dropout is tied over time, off outside training, repeatable", "[s4d]") {
   Config c = small();
   c.dropout = 0.5;
-  const Backbone m = Backbone::make(spec_of(20, 20), c, Rng(11));
+  const Backbone m = make(spec_of(20, 20), c, Rng(11));
   const Tensor x = Rng(12).normal({1, 6, 20});
   harness::Context training;
   training.training = true;
@@ -161,7 +170,7 @@ TEST_CASE("s4d dropout is tied over time, off outside training, repeatable", "[s
 TEST_CASE("s4d learns to delay its input", "[s4d]") {
   Config c = small();
   c.layers = 1;
-  Backbone m = Backbone::make(spec_of(1, 1), c, Rng(15));
+  Backbone m = make(spec_of(1, 1), c, Rng(15));
   std::vector<Tensor> xs;
   for (const auto& p : nn::parameters_of(m)) xs.push_back(p.parameter->value);
   double first = 0, last = 0;

@@ -1,6 +1,6 @@
 // The S4D layer: convolution equals recurrence, and both equal loops over the definition;
 // directions of a bidirectional layer; derivatives of all its parameters.
-#include "ssm/layer.h"
+#include "ssm/s4d_layer.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -11,22 +11,21 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/reduce.h"
-#include "ssm/recurrence.h"
 
 using namespace kindred;
 using namespace kindred::ssm;
 
 namespace {
 
-Layer make(int64_t H, int64_t N, DType dtype, Init init = Init::legs,
-           Discretisation rule = Discretisation::zoh, bool bidirectional = false) {
-  LayerOptions o;
+S4dLayer make(int64_t H, int64_t N, DType dtype, Init init = Init::legs,
+              Discretisation rule = Discretisation::zoh, bool bidirectional = false) {
+  S4dOptions o;
   o.width = H;
   o.state = N;
-  o.init = init;
-  o.rule = rule;
+  o.init = name(init);
+  o.disc = rule == Discretisation::zoh ? "zoh" : "bilinear";
   o.bidirectional = bidirectional;
-  Layer layer = Layer::make(o, Rng(21), dtype);
+  S4dLayer layer = S4dLayer::make(o, Rng(21), dtype);
   layer.D.value = Rng(22).normal({H}, dtype).set_requires_grad();
   return layer;
 }
@@ -43,8 +42,23 @@ double difference(const Tensor& a, const Tensor& b) {
   return m;
 }
 
+/// The layer in single steps, never by products.
+struct SmallSteps {
+  S4dStepping stepping;
+  Tensor advance(const Tensor& u) {
+    Tensor all;
+    for (int64_t t = 0; t < u.dim(1); t += kPrefill - 1) {
+      const int64_t n = std::min(kPrefill - 1, u.dim(1) - t);
+      const Tensor part = stepping.advance(slice(u, 1, t, n));
+      all = all.defined() ? concat({all, part}, 1) : part;
+    }
+    return all;
+  }
+};
+SmallSteps steps_of(const S4dLayer& layer, int64_t batch) { return {layer.stepping(batch)}; }
+
 /// y of the state equation itself, one channel of one sequence, modes as complex numbers.
-std::vector<double> by_definition(const Layer& layer, const Tensor& u, int64_t b, int64_t h) {
+std::vector<double> by_definition(const S4dLayer& layer, const Tensor& u, int64_t b, int64_t h) {
   const int64_t L = u.dim(1), H = u.dim(2), M = layer.im.value.dim(1);
   const double dt = std::exp(layer.log_dt.value.item(h));
   std::vector<std::complex<double>> x(static_cast<std::size_t>(M));
@@ -77,10 +91,10 @@ TEST_CASE("convolution, recurrence and the state equation agree in double", "[ss
     for (const Discretisation rule : {Discretisation::zoh, Discretisation::bilinear})
       for (const int64_t L : {40, 300}) {  // direct sums and FFT
         INFO(name(init) << ' ' << static_cast<int>(rule) << " L " << L);
-        const Layer layer = make(11, 16, DType::f64, init, rule);
+        const S4dLayer layer = make(11, 16, DType::f64, init, rule);
         const Tensor u = Rng(23).normal({2, L, 11}, DType::f64);
         const Tensor y = layer(u);
-        CHECK(difference(Recurrence(layer, 2).advance(u), y) <= 1e-12 * largest(y));
+        CHECK(difference(steps_of(layer, 2).advance(u), y) <= 1e-12 * largest(y));
         const std::vector<double> expected = by_definition(layer, u, 1, 3);
         double worst = 0;
         for (int64_t t = 0; t < L; ++t)
@@ -92,19 +106,19 @@ TEST_CASE("convolution, recurrence and the state equation agree in double", "[ss
 
 TEST_CASE("convolution and recurrence agree in f32 over long sequences", "[ssm]") {
   for (const int64_t L : {196, 784, 4096}) {
-    Layer layer = make(16, 64, DType::f32);
+    S4dLayer layer = make(16, 64, DType::f32);
     layer.log_dt.value.mutable_data<float>()[0] = std::log(1e-3f);  // the longest memory
     const Tensor u = Rng(24).normal({1, L, 16});
     const Tensor y = layer(u);
-    INFO("L " << L << " error " << difference(Recurrence(layer, 1).advance(u), y) / largest(y));
-    CHECK(difference(Recurrence(layer, 1).advance(u), y) <= 2e-5 * largest(y));
+    INFO("L " << L << " error " << difference(steps_of(layer, 1).advance(u), y) / largest(y));
+    CHECK(difference(steps_of(layer, 1).advance(u), y) <= 2e-5 * largest(y));
   }
 }
 
 TEST_CASE("recurrence continues from its state", "[ssm]") {
-  const Layer layer = make(17, 8, DType::f64);
+  const S4dLayer layer = make(17, 8, DType::f64);
   const Tensor u = Rng(25).normal({3, 20, 17}, DType::f64);
-  Recurrence whole(layer, 3), pieces(layer, 3);
+  S4dStepping whole(layer, 3), pieces(layer, 3);
   const Tensor y = whole.advance(u);
   const Tensor first = pieces.advance(slice(u, 1, 0, 13)),
                second = pieces.advance(slice(u, 1, 13, 1)),
@@ -114,27 +128,27 @@ TEST_CASE("recurrence continues from its state", "[ssm]") {
 
 TEST_CASE("bidirectional layer counts lag 0 once and is symmetric under reversal of time",
           "[ssm]") {
-  Layer layer = make(3, 8, DType::f64, Init::lin, Discretisation::zoh, true);
+  S4dLayer layer = make(3, 8, DType::f64, Init::lin, Discretisation::zoh, true);
   const Tensor u = Rng(26).normal({2, 30, 3}, DType::f64);
   const Tensor y = layer(u);
-  Layer swapped = layer;
+  S4dLayer swapped = layer;
   std::swap(swapped.C, *swapped.C_reverse);
   // Reversed, the two kernels change places, but for lag 0, which belongs to the forward one.
   const Tensor k = slice(layer.kernel(30), 1, 0, 1), r = slice(swapped.kernel(30), 1, 0, 1);
   const Tensor mirrored = flip(swapped(flip(u, 1)), 1);
   CHECK(difference(y - mul(u, reshape(k, {3})), mirrored - mul(u, reshape(r, {3}))) <=
         1e-12 * largest(y));
-  CHECK_THROWS_WITH(Recurrence(layer, 1), Catch::Contains("bidirectional"));
+  CHECK_THROWS_WITH(steps_of(layer, 1), Catch::Contains("bidirectional"));
 }
 
 TEST_CASE("derivatives of the layer, first and second order", "[ssm]") {
   for (const bool bidirectional : {false, true}) {
-    const Layer layer = make(2, 6, DType::f64, Init::lin, Discretisation::zoh, bidirectional);
+    const S4dLayer layer = make(2, 6, DType::f64, Init::lin, Discretisation::zoh, bidirectional);
     const Tensor u = Rng(27).normal({2, 25, 2}, DType::f64);
     const auto check_parameter = [&](auto member) {
       const Tensor at = (layer.*member).value.detach();
       const auto f = [&](const Tensor& x) {
-        Layer moved = layer;
+        S4dLayer moved = layer;
         (moved.*member).value = x;
         return sum(tanh(moved(u)));
       };
@@ -149,26 +163,26 @@ TEST_CASE("derivatives of the layer, first and second order", "[ssm]") {
       CHECK(sum(mul(hvp(f, at, v), w)).item() ==
             Approx((ahead - behind) / (2 * h)).epsilon(1e-4).margin(1e-8));
     };
-    check_parameter(&Layer::log_dt);
-    check_parameter(&Layer::log_neg_re);
-    check_parameter(&Layer::im);
-    check_parameter(&Layer::C);
-    check_parameter(&Layer::D);
+    check_parameter(&S4dLayer::log_dt);
+    check_parameter(&S4dLayer::log_neg_re);
+    check_parameter(&S4dLayer::im);
+    check_parameter(&S4dLayer::C);
+    check_parameter(&S4dLayer::D);
   }
 }
 
 TEST_CASE("layer options are checked, initial values are as documented", "[ssm]") {
-  LayerOptions o;
+  S4dOptions o;
   o.width = 4;
   o.state = 5;
-  CHECK_THROWS_WITH(Layer::make(o, Rng(0)), Catch::Contains("even"));
+  CHECK_THROWS_WITH(S4dLayer::make(o, Rng(0)), Catch::Contains("even"));
   o.state = 6;
   o.dt_min = 0.2;
-  CHECK_THROWS_WITH(Layer::make(o, Rng(0)), Catch::Contains("dt_min"));
+  CHECK_THROWS_WITH(S4dLayer::make(o, Rng(0)), Catch::Contains("dt_min"));
   o.dt_min = 1e-3;
   o.width = 2000;
-  o.init = Init::lin;
-  const Layer layer = Layer::make(o, Rng(0));
+  o.init = "lin";
+  const S4dLayer layer = S4dLayer::make(o, Rng(0));
   double C2 = 0, low = 0, high = -100;
   for (int64_t i = 0; i < layer.C.value.numel(); ++i) C2 += std::pow(layer.C.value.item(i), 2);
   CHECK(C2 / static_cast<double>(layer.C.value.numel()) == Approx(0.5).epsilon(0.05));
