@@ -141,7 +141,7 @@ struct Problem {
     double worst = 0;
     for (std::size_t l = 0; l < expected.size(); ++l) {
       const double e = std::abs(K.item(static_cast<int64_t>(l)) - expected[l]);
-      if (!(e <= worst)) worst = e;  // keeps a NaN
+      if (e > worst || std::isnan(e)) worst = e;
     }
     return worst / largest;
   }
