@@ -1,8 +1,21 @@
 #include "apps/command.h"
 
+#include <algorithm>
+#include <cctype>
+#include <cstring>
 #include <iostream>
 
+#include "harness/experiment.h"
+
 namespace kindred::apps {
+
+std::string shell_word(const std::string& word) {
+  const auto plain = [](unsigned char c) { return std::isalnum(c) || std::strchr("-_./=:,+@%", c) != nullptr; };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  std::string quoted = "'";
+  for (char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
 
 CommandLine::CommandLine(std::string usage, std::string description, std::string examples)
     : usage_(std::move(usage)),
@@ -45,7 +58,8 @@ void CommandLine::add_settings_options() {
 
 harness::Settings CommandLine::settings() const {
   harness::Settings settings;
-  if (has("config")) settings = harness::Settings::from_file(get<std::string>("config"));
+  if (has("config"))
+    settings = harness::training_settings(harness::Settings::from_file(get<std::string>("config")));
   if (has("family")) settings.set("run.family", get<std::string>("family"), "--family");
   if (has("threads")) check(get<int64_t>("threads") >= 0, "threads", "--threads is not negative; 0 = all cores");
   if (has("seed")) settings.set("run.seed", std::to_string(get<int64_t>("seed")), "--seed");

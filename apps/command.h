@@ -32,7 +32,8 @@ class CommandLine {
     return values_[name].as<T>();
   }
 
-  /// Adds --config, --family, --set, --seed, --threads; settings() reads them in that order.
+  /// Adds --config, --family, --set, --seed, --threads; settings() reads them in that order. Of the
+  /// file of an experiment it takes the settings of its training.
   void add_settings_options();
   harness::Settings settings() const;
   /// Adds --json and --no-progress.
@@ -47,6 +48,9 @@ class CommandLine {
   po::variables_map values_;
 };
 
+/// A word as a shell would read it back.
+std::string shell_word(const std::string& word);
+
 /// A subcommand: its name, one line, its entry.
 struct Command {
   const char* name;
@@ -58,6 +62,7 @@ int train_command(int argc, char** argv);
 int eval_command(int argc, char** argv);
 int sample_command(int argc, char** argv);
 int compare_command(int argc, char** argv);
+int reproduce_command(int argc, char** argv);
 int ngram_command(int argc, char** argv);
 int bench_command(int argc, char** argv);
 int profile_command(int argc, char** argv);

@@ -1,7 +1,5 @@
 // kindred compare: several families on the same data, a table and a report.
 #include <algorithm>
-#include <cctype>
-#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -11,17 +9,6 @@
 #include "harness/report.h"
 
 namespace kindred::apps {
-
-namespace {
-/// A word as a shell would read it back.
-std::string shell_word(const std::string& word) {
-  const auto plain = [](unsigned char c) { return std::isalnum(c) || std::strchr("-_./=:,+@%", c) != nullptr; };
-  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
-  std::string quoted = "'";
-  for (char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-}  // namespace
 
 int compare_command(int argc, char** argv) {
   CommandLine line("kindred compare FILE.ini --out DIR [--set KEY=VALUE]...",

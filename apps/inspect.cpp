@@ -96,6 +96,9 @@ class Outline final : public data::Dataset {
     spec_.height = text ? 1 : side;
     spec_.width = text ? 1 : side;
     spec_.length = text ? options.context : side * side;
+    spec_.ordered = !text;
+    spec_.classes = text ? 0 : 10;  // every known set of images has the ten classes of its kind
+    spec_.targets = text ? 0 : 1;
   }
   const data::DataSpec& spec() const override { return spec_; }
   int64_t size(data::Split) const override { return 0; }

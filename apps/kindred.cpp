@@ -22,6 +22,7 @@ using kindred::apps::Command;
 
 const std::vector<Command> kCommands = {
     {"compare", "train several families on the same data and write a report", kindred::apps::compare_command},
+    {"reproduce", "run a published experiment, its figures beside ours", kindred::apps::reproduce_command},
     {"train", "train one family", kindred::apps::train_command},
     {"eval", "score a trained model on held-out data", kindred::apps::eval_command},
     {"sample", "draw images or text from a trained model", kindred::apps::sample_command},
@@ -37,7 +38,7 @@ const std::vector<Command> kCommands = {
 void print_help(std::ostream& out) {
   out << "kindred compares families of generative models (transformers, diffusion, state-space models)\n"
          "on the same data, in the same unit.\n\nusage: kindred COMMAND [options]\n\n";
-  for (const Command& c : kCommands) out << "  " << c.name << std::string(10 - std::strlen(c.name), ' ') << c.summary << '\n';
+  for (const Command& c : kCommands) out << "  " << c.name << std::string(11 - std::strlen(c.name), ' ') << c.summary << '\n';
   out << "\nkindred COMMAND --help explains a command. Start with:\n"
          "  kindred compare experiments/quickstart.ini --out out/quickstart\n";
 }

@@ -17,15 +17,27 @@ namespace kindred::apps {
 
 using nlohmann::json;
 
+namespace {
+/// "196 dims of 256 levels", "1000 steps of 1 channel, 1 target of 10 classes".
+std::string describe_elements(const data::DataSpec& spec) {
+  const std::string length = std::to_string(spec.length), levels = std::to_string(spec.levels);
+  if (spec.modality == data::Modality::text) return levels + " symbols, window " + length;
+  if (spec.modality != data::Modality::sequence) return length + " dims of " + levels + " levels";
+  const std::string steps = spec.levels > 0 ? levels + " symbols" : std::to_string(spec.in_channels) + " channels";
+  const std::string targets = spec.target_channels > 0 ? std::to_string(spec.target_channels) + " real channels"
+                                                       : std::to_string(spec.classes) + " classes";
+  return length + " steps of " + steps + ", " + std::to_string(spec.targets) + (spec.targets == 1 ? " target of " : " targets of ") +
+         targets;
+}
+}  // namespace
+
 void print_plan(harness::Run& run) {
   const data::DataSpec& spec = run.spec();
   const auto& t = run.train_options();
   std::printf("family        %s (%s), %lld parameters\n", run.options().family.c_str(), run.family().str().c_str(),
               static_cast<long long>(run.parameter_count()));
   std::printf("data          %s: %lld training, %s\n", spec.name.c_str(), static_cast<long long>(spec.train_size),
-              spec.modality == data::Modality::text
-                  ? (std::to_string(spec.levels) + " symbols, window " + std::to_string(spec.length)).c_str()
-                  : (std::to_string(spec.length) + " dims of " + std::to_string(spec.levels) + " levels").c_str());
+              describe_elements(spec).c_str());
   std::printf("optimizer     %s, batch %lld, ", run.optimizer().name().c_str(), static_cast<long long>(t.batch));
   if (t.seconds > 0) {
     std::printf("at most %g s", t.seconds);
@@ -108,46 +120,74 @@ harness::Run load_trained(const CommandLine& line) {
     snapshot = harness::read_snapshot(path);
   }
   auto settings = harness::Settings::from_text(snapshot.config, path);
+  bool other_data = false;  // asked for by name: a model may be scored on data it was not trained on
   if (line.has("threads")) settings.set("run.threads", std::to_string(line.get<int64_t>("threads")), "--threads");
   if (line.has("set"))
-    for (const std::string& assignment : line.get<std::vector<std::string>>("set")) settings.set_assignment(assignment);
+    for (const std::string& assignment : line.get<std::vector<std::string>>("set")) {
+      settings.set_assignment(assignment);
+      other_data = other_data || assignment.starts_with("data.");
+    }
   harness::Run run(std::move(settings));
-  run.restore(snapshot);
+  run.restore(snapshot, other_data);
+  if (run.spec().name != snapshot.data.name)
+    std::cerr << "kindred: trained on " << snapshot.data.name << ", now on " << run.spec().name << '\n';
   return run;
 }
 
-json to_json(const harness::Likelihood& l, const std::string& unit) {
+json to_json(const harness::Likelihood& l, const data::DataSpec& spec) {
   double symbols = 0;
   for (double n : l.symbols) symbols += n;
+  const std::string unit = l.unit_on(spec);
   json out = {{"kind", harness::name(l.kind)},
               {"unit", unit},
-              {"bits_per_symbol", l.bits_per_symbol()},
-              {"nats_per_symbol", l.bits_per_symbol() * std::log(2.0)},
-              {"std_error_bits", l.std_error()},
               {"symbols", static_cast<int64_t>(symbols)},
               {"note", l.note}};
+  if (unit.starts_with("bits")) {
+    out["bits_per_symbol"] = l.bits_per_symbol();
+    out["nats_per_symbol"] = l.bits_per_symbol() * std::log(2.0);
+    out["std_error_bits"] = l.std_error();
+  } else {
+    out["score"] = l.bits_per_symbol();
+    out["std_error"] = l.std_error();
+  }
+  for (const auto& [key, value] : l.metrics) out["metrics"][key] = value;
   if (l.evaluations > 0) out["evaluations"] = l.evaluations;
   return out;
 }
+
+namespace {
+/// "test          0.0512 +- 0.0031 bits/label (exact) = ...", then a line of metrics if there are any.
+void print_likelihood(const harness::Likelihood& l, const data::DataSpec& spec, const char* split) {
+  double symbols = 0;
+  for (double n : l.symbols) symbols += n;
+  const std::string unit = l.unit_on(spec);
+  const bool bits = unit.starts_with("bits");
+  std::printf(bits ? "%-13s %.4f +- %.4f %s (%s)" : "%-13s %.6g +- %.2g %s (%s)", split, l.bits_per_symbol(),
+              l.std_error(), unit.c_str(), harness::name(l.kind));
+  if (bits) std::printf(" = %.4f nats", l.bits_per_symbol() * std::log(2.0));
+  std::printf(" over %lld targets; %s\n", static_cast<long long>(symbols), l.note.c_str());
+  if (l.metrics.empty()) return;
+  std::printf("%-13s", "");
+  for (std::size_t i = 0; i < l.metrics.size(); ++i)
+    std::printf("%s %s %.5g", i ? "," : "", l.metrics[i].first.c_str(), l.metrics[i].second);
+  std::printf("\n");
+}
+}  // namespace
 
 json evaluate_and_print(harness::Run& run, const CommandLine& line, bool quiet) {
   const auto& options = run.eval_options();
   harness::LikelihoodOptions score{
       .lane = options.lane, .batch = options.batch, .limit = options.limit, .progress = {}};
-  json result;
+  harness::Likelihood l;
   {
     harness::ProgressBar bar("score " + run.options().family, 0, line.progress_mode());
     score.progress = [&](int64_t done, int64_t) { bar.update(done); };
-    result = to_json(run.evaluate(score, run.eval_split()), run.spec().unit());
+    l = run.evaluate(score, run.eval_split());
     bar.finish();
   }
+  json result = to_json(l, run.spec());
   result["split"] = data::name(run.eval_split());
-  if (!quiet)
-    std::printf("%-13s %.4f +- %.4f %s (%s) = %.4f nats over %lld targets; %s\n", data::name(run.eval_split()),
-                result["bits_per_symbol"].get<double>(), result["std_error_bits"].get<double>(),
-                run.spec().unit().c_str(), result["kind"].get<std::string>().c_str(),
-                result["nats_per_symbol"].get<double>(), static_cast<long long>(result["symbols"].get<int64_t>()),
-                result["note"].get<std::string>().c_str());
+  if (!quiet) print_likelihood(l, run.spec(), data::name(run.eval_split()));
   return result;
 }
 

@@ -21,12 +21,14 @@ nlohmann::json write_manifest(const harness::RunDir& folder, const harness::Run&
 
 /// The positional RUN and --set of commands that use a trained model.
 void add_trained_options(CommandLine& line);
-/// Loads the newest whole snapshot of a run folder, or a snapshot file, with its own configuration.
+/// Loads the newest whole snapshot of a run folder, or a snapshot file, with its own configuration. With
+/// --set data.* it may be used on data that it was not trained on; standard error says so.
 harness::Run load_trained(const CommandLine& line);
 
-/// Scores the run's held-out split; prints a line unless quiet. Returns bits, nats, kind, ...
+/// Scores the run's held-out split; prints a line unless quiet. Returns bits and nats (or a score), kind,
+/// metrics ...
 nlohmann::json evaluate_and_print(harness::Run& run, const CommandLine& line, bool quiet);
-nlohmann::json to_json(const harness::Likelihood& likelihood, const std::string& unit);
+nlohmann::json to_json(const harness::Likelihood& likelihood, const data::DataSpec& spec);
 
 /// Writes a file by rename, so that a reader never sees half of it.
 void write_json(const std::string& path, const nlohmann::json& value);

@@ -1,7 +1,10 @@
 #include "harness/baselines.h"
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
+#include "harness/classify.h"
 #include "harness/config.h"
 
 namespace kindred::harness {
@@ -93,6 +96,93 @@ std::unique_ptr<CountingModel> count_model(const std::string& name, const data::
     for (int64_t b = 0; b < batch.symbols.dim(0); ++b) table->count(batch.symbols.data<int32_t>() + b * spec.length);
   }
   return table;
+}
+
+namespace {
+constexpr int64_t kTargetsFrom = 8192;  ///< training elements that averages are taken over
+
+/// Calls visit(batch) for the first `count` elements of a split.
+template <class Visit>
+void visit_elements(const data::Dataset& data, data::Split split, int64_t count, Visit visit) {
+  for (int64_t first = 0; first < count; first += 256)
+    visit(data.elements(split, first, std::min<int64_t>(256, count - first)));
+}
+
+Likelihood constant_class(const data::Dataset& data, data::Split split, int64_t train, int64_t scored) {
+  const data::DataSpec& spec = data.spec();
+  std::vector<double> counts(static_cast<std::size_t>(spec.classes), 1.0);
+  const auto each_label = [&](const data::Batch& batch, const auto& visit) {
+    const Tensor targets = class_targets(batch, spec);
+    for (int64_t i = 0; i < targets.numel(); ++i)
+      if (targets.data<int32_t>()[i] >= 0) visit(i / spec.targets, static_cast<std::size_t>(targets.data<int32_t>()[i]));
+  };
+  double total = static_cast<double>(spec.classes);
+  visit_elements(data, data::Split::train, train, [&](const data::Batch& batch) {
+    each_label(batch, [&](int64_t, std::size_t label) { ++counts[label], ++total; });
+  });
+  const auto guess = static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
+  Likelihood result;
+  double right = 0, labels = 0;
+  visit_elements(data, split, scored, [&](const data::Batch& batch) {
+    const std::size_t start = result.bits.size();
+    result.bits.resize(start + static_cast<std::size_t>(class_targets(batch, spec).dim(0)), 0.0);
+    result.symbols.resize(result.bits.size(), 0.0);
+    each_label(batch, [&](int64_t element, std::size_t label) {
+      result.bits[start + static_cast<std::size_t>(element)] -= std::log2(counts[label] / total);
+      ++result.symbols[start + static_cast<std::size_t>(element)];
+      right += label == guess;
+      ++labels;
+    });
+  });
+  result.unit = "bits/label";
+  result.metrics = {{"accuracy", right / labels}};
+  result.note = "class frequencies of the training data";
+  return result;
+}
+
+Likelihood constant_value(const data::Dataset& data, data::Split split, int64_t train, int64_t scored) {
+  const auto D = static_cast<std::size_t>(data.spec().target_channels);
+  std::vector<double> mean(D, 0.0);
+  double count = 0;
+  visit_elements(data, data::Split::train, train, [&](const data::Batch& batch) {
+    for (int64_t i = 0; i < batch.targets.numel(); ++i) mean[static_cast<std::size_t>(i) % D] += batch.targets.item(i);
+    count += static_cast<double>(batch.targets.numel());
+  });
+  for (double& m : mean) m *= static_cast<double>(D) / count;
+  Likelihood result;
+  std::vector<double> sum(D, 0.0), squares(D, 0.0);
+  visit_elements(data, split, scored, [&](const data::Batch& batch) {
+    const int64_t each = batch.targets.numel() / batch.targets.dim(0);
+    for (int64_t i = 0; i < batch.targets.numel(); ++i) {
+      if (i % each == 0) {
+        result.bits.push_back(0);
+        result.symbols.push_back(static_cast<double>(each));
+      }
+      const auto d = static_cast<std::size_t>(i) % D;
+      const double residual = batch.targets.item(i) - mean[d];
+      result.bits.back() += residual * residual;
+      sum[d] += residual;
+      squares[d] += residual * residual;
+    }
+  });
+  const double mse = result.bits_per_symbol();
+  double variance = 0;  // of what was scored, about the mean of each channel
+  const double each = std::accumulate(result.symbols.begin(), result.symbols.end(), 0.0) / static_cast<double>(D);
+  for (std::size_t d = 0; d < D; ++d) variance += (squares[d] / each - sum[d] * sum[d] / (each * each)) / static_cast<double>(D);
+  result.unit = "MSE";
+  result.metrics = {{"mse", mse}, {"rmse", std::sqrt(mse)}, {"rmse_over_std", std::sqrt(mse / variance)}};
+  result.note = "mean of the training targets";
+  return result;
+}
+}  // namespace
+
+Likelihood constant_baseline(const data::Dataset& data, data::Split split, int64_t limit) {
+  const data::DataSpec& spec = data.spec();
+  check(spec.targets > 0, "baseline", "constant needs data with targets, ", spec.name, " has none");
+  const int64_t train = std::min(kTargetsFrom, data.size(data::Split::train));
+  const int64_t scored = limit > 0 ? std::min(limit, data.size(split)) : data.size(split);
+  return spec.target_channels > 0 ? constant_value(data, split, train, scored)
+                                  : constant_class(data, split, train, scored);
 }
 
 Likelihood score(const CountingModel& model, const data::Dataset& data, data::Split split, int64_t limit) {

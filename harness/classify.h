@@ -25,6 +25,7 @@ class Classify final : public Objective {
                         const LikelihoodOptions& options) const override;
   /// A usage error: there is nothing to draw.
   Tensor sample(const Rng& rng, const SampleOptions& options) const override;
+  bool draws() const override { return false; }
 
   std::vector<nn::NamedParameter> parameters() override;
   std::string score_unit() const override { return "bits/label"; }

@@ -48,16 +48,21 @@ std::string json_text(const json& value) {
   return value.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
-void put_likelihood(json& row, const Likelihood& l) {
+/// Bits of elements stand under "bits" and "element_bits", other units under "score" and
+/// "element_scores".
+void put_likelihood(json& row, const Likelihood& l, const data::DataSpec& spec) {
+  const std::string unit = l.unit_on(spec), key = score_key(unit);
   row["kind"] = name(l.kind);
-  row["bits"] = l.bits_per_symbol();
+  row["unit"] = unit;
+  row[key] = l.bits_per_symbol();
   row["std_error"] = l.std_error();
+  for (const auto& [metric, value] : l.metrics) row["metrics"][metric] = value;
   row["note"] = l.note;
   row["evaluations"] = l.evaluations;
   json elements = json::array(), symbols = json::array();
   for (double b : l.bits) elements.push_back(b);
   for (double n : l.symbols) symbols.push_back(n);
-  row["element_bits"] = std::move(elements);
+  row[key == "bits" ? "element_bits" : "element_scores"] = std::move(elements);
   row["element_symbols"] = std::move(symbols);
 }
 
@@ -68,12 +73,16 @@ struct Shared {
   EvalOptions eval;
   CompareOptions options;
   const CompareControl& control;
+  std::string unit;    ///< of the families' scores
+  bool draws = false;  ///< the families have samples
 
   const data::DataSpec& spec() const { return data->spec(); }
   bool text() const { return spec().modality == data::Modality::text; }
+  /// The scores are those of the elements themselves, as the baselines', not of their labels.
+  bool of_elements() const { return unit == spec().unit() && spec().modality != data::Modality::sequence; }
   /// Points of one or of more than two coordinates have no picture.
   bool pictures() const {
-    return options.samples > 0 && !text() && (spec().modality == data::Modality::image || spec().length == 2);
+    return options.samples > 0 && draws && !text() && (spec().modality == data::Modality::image || spec().length == 2);
   }
   void say(const std::string& line) const {
     if (!control.quiet) std::cout << line << std::endl;
@@ -81,12 +90,14 @@ struct Shared {
 };
 
 /// Errors of an experiment that would otherwise show after minutes of training, or not at all.
-void check_options(const CompareOptions& options, const data::DataSpec& spec) {
-  const bool text = spec.modality == data::Modality::text;
+void check_options(const Shared& shared) {
+  const CompareOptions& options = shared.options;
   for (const std::string& b : split_list(options.baselines)) {
-    const bool known = text ? b == "ngram" : b == "uniform" || b == "histogram" || b == "context2";
-    check(known, "compare", "compare.baselines: \"", b, "\" is none for ", spec.name, "; choose from ",
-          text ? "ngram" : "uniform, histogram, context2");
+    const bool known = !shared.of_elements() ? b == "constant"
+                       : shared.text()       ? b == "ngram"
+                                             : b == "uniform" || b == "histogram" || b == "context2";
+    check(known, "compare", "compare.baselines: \"", b, "\" is none for ", shared.unit, " on ", shared.spec().name,
+          "; choose from ", !shared.of_elements() ? "constant" : shared.text() ? "ngram" : "uniform, histogram, context2");
   }
   check(options.samples >= 0, "compare", "compare.samples = ", options.samples, " is negative; 0 draws none");
   check(options.ngram_order >= 1, "compare", "compare.ngram_order = ", options.ngram_order, "; at least 1");
@@ -98,7 +109,7 @@ json image_baseline(const std::string& baseline, const Shared& shared) {
   json row = {{"name", baseline}, {"type", "baseline"}, {"family", model->summary()},
               {"parameters", model->parameters()}, {"seconds", now() - start}, {"train_flops", 0},
               {"examples", baseline == "uniform" ? 0 : shared.data->size(data::Split::train)}};
-  put_likelihood(row, score(*model, *shared.data, shared.split, shared.eval.limit));
+  put_likelihood(row, score(*model, *shared.data, shared.split, shared.eval.limit), shared.spec());
   if (shared.pictures()) {
     const double before = now();
     const Tensor drawn = sample(*model, shared.spec(), Rng(0).split(baseline), shared.options.samples);
@@ -107,6 +118,15 @@ json image_baseline(const std::string& baseline, const Shared& shared) {
     write_sample_picture(shared.control.out + "/" + file, drawn, shared.spec());
     row["samples"] = file;
   }
+  return row;
+}
+
+json constant_row(const Shared& shared) {
+  const double start = now();
+  json row = {{"name", "constant"}, {"type", "baseline"}, {"family", "the same prediction for every element"},
+              {"train_flops", 0}};
+  put_likelihood(row, constant_baseline(*shared.data, shared.split, shared.eval.limit), shared.spec());
+  row["seconds"] = now() - start;
   return row;
 }
 
@@ -128,7 +148,7 @@ std::vector<json> ngram_baselines(const Shared& shared) {
       const auto limit = static_cast<std::size_t>(shared.eval.limit);
       nats = nats.first(std::min(nats.size(), limit + 1));
     }
-    put_likelihood(row, blocked_likelihood(nats.subspan(1)));
+    put_likelihood(row, blocked_likelihood(nats.subspan(1)), shared.spec());
     row["note"] = window ? "context restarts every " + std::to_string(window) + " symbols" : "context carried";
     rows.push_back(std::move(row));
   }
@@ -212,9 +232,12 @@ json family_row(const std::string& who, const Settings& settings, const Shared& 
               {"parameter_bytes", run.slab().size() * 4}};
   if (std::isfinite(report.initial_loss)) row["initial_loss"] = report.initial_loss;
   json curve = json::array();
-  for (const CurvePoint& c : report.curve)
-    curve.push_back({{"step", c.step}, {"examples", c.examples}, {"seconds", c.seconds}, {"flops", c.flops},
-                     {"bits", c.bits}, {"std_error", c.std_error}});
+  for (const CurvePoint& c : report.curve) {
+    json point = {{"step", c.step}, {"examples", c.examples}, {"seconds", c.seconds}, {"flops", c.flops},
+                  {score_key(shared.unit), c.bits}, {"std_error", c.std_error}};
+    for (const auto& [metric, value] : c.metrics) point["metrics"][metric] = value;
+    curve.push_back(std::move(point));
+  }
   row["curve"] = std::move(curve);
 
   const double start = now();
@@ -222,12 +245,12 @@ json family_row(const std::string& who, const Settings& settings, const Shared& 
     LikelihoodOptions score{.lane = shared.eval.lane, .batch = shared.eval.batch, .limit = shared.eval.limit, .progress = {}};
     ProgressBar bar("score " + who, 0, shared.control.progress);
     score.progress = [&](int64_t done, int64_t) { bar.update(done); };
-    put_likelihood(row, run.evaluate(score, shared.split));
+    put_likelihood(row, run.evaluate(score, shared.split), shared.spec());
     bar.finish();
   }
   row["eval_seconds"] = now() - start;
   row["sample_count"] = shared.options.samples;
-  if (shared.options.samples > 0) draw_samples(row, run, who, shared);
+  if (shared.options.samples > 0 && run.objective().draws()) draw_samples(row, run, who, shared);
   atomic_write(result_path, json_text(row));
   return row;
 }
@@ -264,7 +287,7 @@ std::vector<std::string> compared_families(const Settings& settings) {
 
 json compare(const Settings& given, const CompareControl& control, bool& interrupted) {
   interrupted = false;
-  Shared shared{.data = nullptr, .split = data::Split::test, .eval = {}, .options = {}, .control = control};
+  Shared shared{.data = nullptr, .split = data::Split::test, .eval = {}, .options = {}, .control = control, .unit = {}};
   Settings own = given.section("compare");
   own.read("", shared.options);
   own.finish();
@@ -292,9 +315,14 @@ json compare(const Settings& given, const CompareControl& control, bool& interru
       shared.split = probe.eval_split();
       shared.eval = probe.eval_options();
     }
+    const std::string own_unit = probe.objective().score_unit(), unit = own_unit.empty() ? probe.spec().unit() : own_unit;
+    check(shared.unit.empty() || shared.unit == unit, "compare", who, " is scored in ", unit, " and ", families.front(),
+          " in ", shared.unit, "; compare objectives of one kind");
+    shared.unit = unit;
+    shared.draws = shared.draws || probe.objective().draws();
     resolved_all += probe.resolved();
   }
-  check_options(shared.options, shared.spec());
+  check_options(shared);
 
   fs::create_directories(control.out + "/samples");
   fs::create_directories(control.out + "/runs");
@@ -311,7 +339,7 @@ json compare(const Settings& given, const CompareControl& control, bool& interru
                   {"question", shared.options.question},
                   {"created_utc", utc_now()},
                   {"command", control.command},
-                  {"unit", spec.unit()},
+                  {"unit", shared.unit},
                   {"config", given.text()},
                   {"data",
                    {{"name", spec.name}, {"modality", data::name(spec.modality)}, {"levels", spec.levels},
@@ -319,10 +347,10 @@ json compare(const Settings& given, const CompareControl& control, bool& interru
                     {"train", spec.train_size}, {"scored", scored}, {"split", data::name(shared.split)},
                     {"sha256", spec.sha256}}}};
   json& rows = results["rows"] = json::array();
-  if (spec.entropy_bits) {
+  if (spec.entropy_bits && shared.unit == spec.unit()) {
     results["data"]["entropy_bits"] = *spec.entropy_bits;
     rows.push_back({{"name", "true entropy"}, {"type", "entropy"}, {"family", "the source itself"}, {"kind", "exact"},
-                    {"bits", *spec.entropy_bits}, {"std_error", 0}, {"note", "no model can be below it in expectation"}});
+                    {"unit", shared.unit}, {"bits", *spec.entropy_bits}, {"std_error", 0}, {"note", "no model can be below it in expectation"}});
   }
   if (shared.pictures()) {
     const data::Batch real = shared.data->elements(shared.split, 0, std::min(held_out, shared.options.samples));
@@ -333,6 +361,8 @@ json compare(const Settings& given, const CompareControl& control, bool& interru
     if (baseline == "ngram") {
       check(shared.text(), "compare", "the ngram baseline needs text");
       for (json& row : ngram_baselines(shared)) rows.push_back(std::move(row));
+    } else if (baseline == "constant") {
+      rows.push_back(constant_row(shared));
     } else {
       rows.push_back(image_baseline(baseline, shared));
     }
@@ -358,9 +388,16 @@ json compare(const Settings& given, const CompareControl& control, bool& interru
   return results;
 }
 
+double score_of(const json& row) { return (row.contains("bits") ? row["bits"] : row["score"]).get<double>(); }
+
 json paired_verdict(const json& a, const json& b) {
   json out = {{"a", a["name"]}, {"b", b["name"]}};
-  const auto &bits_a = a["element_bits"], &bits_b = b["element_bits"];
+  if (a.contains("unit") && b.contains("unit") && a["unit"] != b["unit"]) {
+    out["verdict"] = "not comparable: scored in different units";
+    return out;
+  }
+  const char* elements = a.contains("element_bits") ? "element_bits" : "element_scores";
+  const auto &bits_a = a[elements], &bits_b = b[elements];
   const auto &n_a = a["element_symbols"], &n_b = b["element_symbols"];
   if (bits_a.size() != bits_b.size() || n_a != n_b) {
     out["verdict"] = "not comparable: scored on different elements";

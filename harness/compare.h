@@ -27,7 +27,7 @@ struct CompareOptions {
     visit("question", self.question, "what the comparison asks, in one sentence");
     visit("families", self.families, "names separated by commas; each has a section with its settings, and may set "
                                      "run.family there to be another variant of a family");
-    visit("baselines", self.baselines, "images and points: uniform, histogram, context2; text: ngram");
+    visit("baselines", self.baselines, "images and points: uniform, histogram, context2; text: ngram; classify and forecast: constant");
     visit("samples", self.samples, "samples drawn from each family; 0 = none");
     visit("ngram_order", self.ngram_order, "largest order of the n-gram baselines");
   }
@@ -53,6 +53,9 @@ std::vector<std::string> compared_families(const Settings& settings);
 /// runs/<name>/, samples/*.png, results.json. All settings are checked before the first training.
 /// Returns the results. A signal stops it with Fault code 75 through `interrupted`.
 nlohmann::json compare(const Settings& settings, const CompareControl& control, bool& interrupted);
+
+/// The score of a row or of a point of its curve: bits, or what its unit says.
+double score_of(const nlohmann::json& row);
 
 /// Difference of two rows on the same elements, with its standard error and a verdict that respects
 /// the kinds: "better", "worse", "unresolved", or "unresolved (bound)" where a lower exact value does

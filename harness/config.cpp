@@ -154,7 +154,8 @@ void Settings::set(const std::string& key, const std::string& value, const std::
   const std::string text = trimmed(value);
   check(text.find_first_of("#\r\n") == std::string::npos, "config", name, " (", origin,
         "): a value cannot hold '#' or a line break, because the saved INI file could not");
-  values_[name] = {text, origin};
+  const auto [at, fresh] = values_.try_emplace(name);
+  at->second = {text, origin, fresh ? next_order_++ : at->second.order};
 }
 
 void Settings::set_assignment(const std::string& assignment) {
@@ -186,7 +187,7 @@ void Settings::erase_section(const std::string& name) {
 }
 
 void Settings::merge(const Settings& over) {
-  for (const auto& [key, value] : over.values_) values_[key] = value;
+  for (const auto& [key, value] : over.values_) set(key, value.text, value.origin);
 }
 
 const Settings::Value* Settings::lookup(const std::string& key, const std::string& shown_default,
@@ -288,6 +289,29 @@ Settings Settings::without(const std::vector<std::string>& sections) const {
     std::erase_if(out.values_,
                   [&](const auto& entry) { return entry.first.rfind(name + ".", 0) == 0; });
   return out;
+}
+
+Settings Settings::only(const std::vector<std::string>& sections) const {
+  Settings out;
+  for (const auto& [key, value] : values_)
+    for (const std::string& name : sections)
+      if (key.starts_with(name + ".")) out.values_[key] = value;
+  return out;
+}
+
+std::vector<std::string> Settings::subsections(const std::string& name) const {
+  std::map<std::string, std::size_t> first;
+  for (const auto& [key, value] : section(name).values_) {
+    const auto dot = key.find('.');
+    if (dot == std::string::npos) continue;
+    const auto [at, fresh] = first.try_emplace(key.substr(0, dot), value.order);
+    at->second = std::min(at->second, value.order);
+  }
+  std::vector<std::string> names;
+  for (const auto& [sub, order] : first) names.push_back(sub);
+  std::sort(names.begin(), names.end(),
+            [&](const auto& a, const auto& b) { return first[a] < first[b]; });
+  return names;
 }
 
 }  // namespace kindred::harness

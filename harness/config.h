@@ -38,6 +38,10 @@ class Settings {
   void erase_section(const std::string& name);
   /// All values but those of these sections.
   Settings without(const std::vector<std::string>& sections) const;
+  /// The values of these sections alone, under their full names.
+  Settings only(const std::vector<std::string>& sections) const;
+  /// The names x of keys "name.x.*" in the order of the file: figures of "[figure.x]" sections.
+  std::vector<std::string> subsections(const std::string& name) const;
   /// What was set, as INI text (resolved() adds the defaults).
   std::string text() const;
   /// Values of `over` win.
@@ -61,6 +65,7 @@ class Settings {
  private:
   struct Value {
     std::string text, origin;
+    std::size_t order = 0;  ///< of the first setting of its key
   };
   struct Reader {
     Settings& settings;
@@ -79,6 +84,7 @@ class Settings {
                       const std::string& help);
 
   std::map<std::string, Value> values_;
+  std::size_t next_order_ = 0;
   std::map<std::string, std::string> effective_;  ///< value in effect of every key read
   std::vector<OptionHelp> known_;
 };

@@ -26,6 +26,7 @@ class Forecast final : public Objective {
                         const LikelihoodOptions& options) const override;
   /// A usage error: there is nothing to draw.
   Tensor sample(const Rng& rng, const SampleOptions& options) const override;
+  bool draws() const override { return false; }
 
   std::vector<nn::NamedParameter> parameters() override;
   std::string score_unit() const override { return "MSE"; }

@@ -40,6 +40,14 @@ double Likelihood::metric(const std::string& name) const {
   return std::numeric_limits<double>::quiet_NaN();
 }
 
+std::string Likelihood::unit_on(const data::DataSpec& spec) const {
+  return unit.empty() ? spec.unit() : unit;
+}
+
+const char* score_key(const std::string& unit) {
+  return unit.starts_with("bits") ? "bits" : "score";
+}
+
 // Of the ratio sum(bits) / sum(symbols); for elements of equal size it is sd / sqrt(n) of their
 // means.
 double Likelihood::std_error() const {

@@ -33,6 +33,8 @@ struct Likelihood {
   double bits_per_symbol() const;
   /// A metric by name; NaN if there is none.
   double metric(const std::string& name) const;
+  /// `unit`, or that of the data.
+  std::string unit_on(const data::DataSpec& spec) const;
   /// Standard error of bits_per_symbol over elements.
   double std_error() const;
 };
@@ -40,6 +42,9 @@ struct Likelihood {
 /// Losses of a stream, in nats, as bits of `blocks` contiguous blocks, kind exact. All text models
 /// are scored in these blocks, so that their differences can be paired.
 Likelihood blocked_likelihood(std::span<const double> nats, int64_t blocks = 64);
+
+/// The name of a score in files: "bits", or "score" where the unit is another (MSE).
+const char* score_key(const std::string& unit);
 
 struct LikelihoodOptions {
   std::string lane = "reset";  ///< text: reset, or stride:S
@@ -79,6 +84,8 @@ class Objective {
                                 const LikelihoodOptions& options) const = 0;
   /// Symbols [n, length] i32, or real values f32. Sample k depends on (rng, k) only.
   virtual Tensor sample(const Rng& rng, const SampleOptions& options) const = 0;
+  /// False: sample() throws, there is nothing to draw.
+  virtual bool draws() const { return true; }
   /// All parameters and buffers, tied ones once, with stable addresses.
   virtual std::vector<nn::NamedParameter> parameters() = 0;
   /// Second names of tied parameters: {alias path, canonical path}.

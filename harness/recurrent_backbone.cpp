@@ -6,6 +6,7 @@
 
 #include "autodiff/graph.h"
 #include "autodiff/ops/elementwise.h"
+#include "autodiff/ops/index.h"
 #include "autodiff/ops/layout.h"
 #include "harness/config.h"
 #include "nn/dropout.h"
@@ -17,13 +18,29 @@ namespace {
 constexpr int64_t kTimeFeatures = 64;
 constexpr double kTimeScale = 16;  ///< of the random frequencies, as in score_sde and EDM
 
+/// Each row of x [B, L, C] from its last symbol to its first; the padding stays behind them.
+Tensor reversed(const Tensor& x, const Tensor& lengths) {
+  if (!lengths.defined()) return flip(x, 1);
+  const int64_t B = x.dim(0), L = x.dim(1), C = x.dim(2);
+  Tensor index = Tensor::empty({B, L}, DType::i32);
+  for (int64_t b = 0; b < B; ++b) {
+    const int64_t n = lengths.data<int32_t>()[b];
+    for (int64_t t = 0; t < L; ++t)
+      index.mutable_data<int32_t>()[b * L + t] =
+          static_cast<int32_t>(b * L + (t < n ? n - 1 - t : t));
+  }
+  return take(reshape(x, {B * L, C}), index);
+}
+
 template <class Cell>
 class RecurrentStepper final : public Stepper {
  public:
   explicit RecurrentStepper(const RecurrentBackbone<Cell>& backbone) : backbone_(backbone) {}
   Tensor prefill(const Tensor& x) override {
     const NoGrad off;
-    const Tensor y = backbone_.advance(x, Context(), state_);
+    Context context;
+    context.state = &state_;
+    const Tensor y = backbone_.forward(x, context);
     position_ += x.dim(1);
     return y;
   }
@@ -31,7 +48,7 @@ class RecurrentStepper final : public Stepper {
 
  private:
   const RecurrentBackbone<Cell>& backbone_;
-  std::vector<Tensor> state_;
+  State state_;
   int64_t position_ = 0;
 };
 
@@ -96,30 +113,30 @@ Tensor RecurrentBackbone<Cell>::run_layer(std::size_t k, const Tensor& x,
                                           const Context& context) const {
   const RecurrentLayer<Cell>& layer = layers[k];
   const Tensor u = layer_input(k, x, context), y = layer.onward(u);
-  return layer.backward ? concat({y, flip((*layer.backward)(flip(u, 1)), 1)}, 2) : y;
+  if (!layer.backward) return y;
+  const Tensor back = (*layer.backward)(reversed(u, context.lengths));
+  return concat({y, reversed(back, context.lengths)}, 2);
 }
 
 template <class Cell>
 Tensor RecurrentBackbone<Cell>::forward(const Tensor& x, const Context& context) const {
+  check_context(context, x, "recurrent", {.lengths = true, .state = spec.causal});
   Tensor h = embed(x, context);
-  for (std::size_t k = 0; k < layers.size(); ++k) {
-    const auto run = [this, k, context](const Tensor& u) { return run_layer(k, u, context); };
-    h = run_block(context, run, h);
+  if (State* state = context.state) {
+    const std::size_t n = Cell::kStates, all = n * layers.size();
+    check(!context.lengths.defined(), "recurrent",
+          "a state after padded rows is not the state after their last symbols; give full rows");
+    check(state->empty() || state->size() == all, "recurrent", "got ", state->size(),
+          " states for ", layers.size(), " layers of ", n);
+    state->resize(all);
+    for (std::size_t k = 0; k < layers.size(); ++k)
+      h = layers[k].onward(layer_input(k, h, context), std::span(*state).subspan(k * n, n));
+  } else {
+    for (std::size_t k = 0; k < layers.size(); ++k) {
+      const auto run = [this, k, context](const Tensor& u) { return run_layer(k, u, context); };
+      h = run_block(context, run, h);
+    }
   }
-  return output ? (*output)(h) : h;
-}
-
-template <class Cell>
-Tensor RecurrentBackbone<Cell>::advance(const Tensor& x, const Context& context,
-                                        std::vector<Tensor>& state) const {
-  check(spec.causal, "recurrent", "two directions have no state to go on from");
-  const std::size_t n = Cell::kStates;
-  check(state.empty() || state.size() == n * layers.size(), "recurrent", "got ", state.size(),
-        " states for ", layers.size(), " layers of ", n);
-  state.resize(n * layers.size());
-  Tensor h = embed(x, context);
-  for (std::size_t k = 0; k < layers.size(); ++k)
-    h = layers[k].onward(layer_input(k, h, context), std::span(state).subspan(k * n, n));
   return output ? (*output)(h) : h;
 }
 

@@ -53,7 +53,8 @@ struct RecurrentBackbone {
   static RecurrentBackbone make(const BackboneSpec& spec, const RecurrentConfig& config,
                                 const Rng& rng, DType dtype = DType::f32);
 
-  /// x [B, L, in_channels] -> [B, L, out_channels], any L.
+  /// x [B, L, in_channels] -> [B, L, out_channels], any L. Valid steps do not depend on the padding
+  /// behind context.lengths. A causal backbone takes context.state: Cell::kStates tensors a layer.
   Tensor forward(const Tensor& x, const Context& context) const;
   /// Constant state and work a step; nullptr unless spec.causal. Refers to this backbone.
   std::unique_ptr<Stepper> stepper(int64_t batch) const;

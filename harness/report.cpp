@@ -41,6 +41,7 @@ std::string report_html(const json& results, const std::string& dir) {
   json shown = results;
   for (json& row : shown["rows"]) {
     row.erase("element_bits");
+    row.erase("element_scores");
     row.erase("element_symbols");
     if (row.contains("samples")) row["samples"] = data_uri(read_file(dir + "/" + row["samples"].get<std::string>()));
   }

@@ -42,29 +42,54 @@ std::string megabytes(const json& row, const char* key) {
   return text;
 }
 
+/// Metrics that a row has beside its score, in the order of the first row that has them; `mse` is the
+/// score itself.
+std::vector<std::string> metric_names(const std::vector<json>& rows) {
+  std::vector<std::string> names;
+  for (const json& row : rows)
+    for (const auto& [key, value] : row.value("metrics", json::object()).items())
+      if (key != "mse" && std::find(names.begin(), names.end(), key) == names.end()) names.push_back(key);
+  return names;
+}
+std::string metric_cell(const json& row, const std::string& metric) {
+  if (!row.contains("metrics") || !row["metrics"].contains(metric) || row["metrics"][metric].is_null()) return "-";
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4f", row["metrics"][metric].get<double>());
+  return text;
+}
+
 }  // namespace
 
 std::string results_table(const json& results) {
   const bool text = results["data"]["modality"] == "text";
-  std::vector<std::vector<std::string>> cells = {{"model", results["unit"].get<std::string>(), "kind", "parameters",
-                                                  "train FLOP", "seconds", text ? "windows seen" : "examples seen",
-                                                  "s/sample", "peak memory"}};
+  const std::string unit = results["unit"];
+  const bool in_bits = unit.starts_with("bits");
   std::vector<json> rows(results["rows"].begin(), results["rows"].end());
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const json& a, const json& b) { return a["bits"].get<double>() > b["bits"].get<double>(); });
+  std::stable_sort(rows.begin(), rows.end(), [](const json& a, const json& b) { return score_of(a) > score_of(b); });
+  const std::vector<std::string> metrics = metric_names(rows);
+  std::vector<std::vector<std::string>> cells = {{"model", unit, "kind"}};
+  cells[0].insert(cells[0].end(), metrics.begin(), metrics.end());
+  for (const char* title : {"parameters", "train FLOP", "seconds", text ? "windows seen" : "examples seen", "s/sample",
+                            "peak memory"})
+    cells[0].emplace_back(title);
   for (const json& row : rows) {
     const bool family = row["type"] == "family";
     char bits[64];
     const char* prefix = row["kind"] == "bound" ? "<= " : "";
     if (row["type"] == "entropy") {
-      std::snprintf(bits, sizeof bits, "%.4f", row["bits"].get<double>());
+      std::snprintf(bits, sizeof bits, "%.4f", score_of(row));
     } else {
-      std::snprintf(bits, sizeof bits, "%s%.4f +- %.4f", prefix, row["bits"].get<double>(), row["std_error"].get<double>());
+      std::snprintf(bits, sizeof bits, in_bits ? "%s%.4f +- %.4f" : "%s%.4g +- %.1g", prefix, score_of(row),
+                    row["std_error"].get<double>());
     }
-    cells.push_back({row["name"].get<std::string>() + (family ? " (" + row["family"].get<std::string>() + ")" : ""), bits,
-                     row["kind"].get<std::string>(), short_number(row, "parameters"),
-                     family ? short_number(row, "train_flops") : "-", seconds(row, "seconds"),
-                     short_number(row, "examples"), seconds(row, "sample_seconds"), megabytes(row, "peak_bytes")});
+    std::vector<std::string> line = {
+        row["name"].get<std::string>() + (family ? " (" + row["family"].get<std::string>() + ")" : ""), bits,
+        row["kind"].get<std::string>()};
+    for (const std::string& metric : metrics) line.push_back(metric_cell(row, metric));
+    line.insert(line.end(), {short_number(row, "parameters"), family ? short_number(row, "train_flops") : "-",
+                             seconds(row, "seconds"), short_number(row, "examples"), seconds(row, "sample_seconds"),
+                             megabytes(row, "peak_bytes")});
+    cells.push_back(std::move(line));
   }
   std::vector<std::size_t> width(cells[0].size());
   for (const auto& line : cells)
@@ -88,8 +113,10 @@ std::string results_table(const json& results) {
     out += pair["a"].get<std::string>() + " against " + pair["b"].get<std::string>() + ": ";
     if (pair.contains("difference")) {
       char number[64], error[32] = "?";
-      if (!pair["std_error"].is_null()) std::snprintf(error, sizeof error, "%.4f", pair["std_error"].get<double>());
-      std::snprintf(number, sizeof number, "%+.4f +- %s -> ", pair["difference"].get<double>(), error);
+      if (!pair["std_error"].is_null())
+        std::snprintf(error, sizeof error, in_bits ? "%.4f" : "%.1g", pair["std_error"].get<double>());
+      std::snprintf(number, sizeof number, in_bits ? "%+.4f +- %s -> " : "%+.4g +- %s -> ", pair["difference"].get<double>(),
+                    error);
       out += number;
     }
     out += pair["verdict"].get<std::string>() + "\n";

@@ -72,8 +72,8 @@ class Run {
 
   Snapshot capture();
   /// Puts a captured state back; throws Fault::snapshot, changing nothing, if family, data, optimizer,
-  /// names or shapes do not match.
-  void restore(const Snapshot& snapshot);
+  /// names or shapes do not match. `other_data`: the data may be others, to score a model on them.
+  void restore(const Snapshot& snapshot, bool other_data = false);
 
  private:
   /// Of one batch, in train.chunks stretches.

@@ -101,10 +101,10 @@ Snapshot Run::capture() {
   return s;
 }
 
-void Run::restore(const Snapshot& s) {
+void Run::restore(const Snapshot& s, bool other_data) {
   if (s.objective != family_.objective || s.backbone != family_.backbone)
     fail(Fault::snapshot, "restore", "the snapshot holds ", s.objective, "/", s.backbone, ", the run is ", family_.str());
-  if (s.data.source_sha256 != spec().sha256 || s.data.name != spec().name)
+  if (!other_data && (s.data.source_sha256 != spec().sha256 || s.data.name != spec().name))
     fail(Fault::snapshot, "restore", "the snapshot was trained on ", s.data.name, " (sha256 ", s.data.source_sha256,
          "), the run has ", spec().name, " (", spec().sha256, ")");
   if (s.optimizer.type != optimizer_->name())

@@ -45,8 +45,17 @@ std::vector<CurvePoint> curve_from(const std::string& metrics_path) {
   std::vector<CurvePoint> curve;
   for (const MetricsRow& row : read_metrics(metrics_path)) {
     if (row.set != "eval") continue;
-    curve.push_back({static_cast<int64_t>(row.step), static_cast<int64_t>(row.value("examples")), row.value("seconds"),
-                     row.value("flops"), row.value("bits"), row.value("std_error")});
+    CurvePoint point;
+    point.step = static_cast<int64_t>(row.step);
+    for (const auto& [key, value] : row.values) {
+      if (key == "examples") point.examples = static_cast<int64_t>(value);
+      else if (key == "seconds") point.seconds = value;
+      else if (key == "flops") point.flops = value;
+      else if (key == "bits" || key == "score") point.bits = value;
+      else if (key == "std_error") point.std_error = value;
+      else point.metrics.emplace_back(key, value);
+    }
+    curve.push_back(std::move(point));
   }
   return curve;
 }
@@ -95,12 +104,15 @@ TrainReport train(Run& run, const TrainControl& control) {
                             .limit = options.eval_limit, .progress = {}};
     const Likelihood l = run.evaluate(score, run.eval_split());
     const Progress& p = run.progress();
-    report.curve.push_back({p.step, p.examples, p.seconds, p.flops, l.bits_per_symbol(), l.std_error()});
-    if (metrics)
-      metrics->write({"eval", static_cast<uint64_t>(p.step),
-                      {{"bits", l.bits_per_symbol()}, {"std_error", l.std_error()}, {"seconds", p.seconds},
-                       {"flops", p.flops}, {"examples", static_cast<double>(p.examples)}},
-                      {{"kind", name(l.kind)}}});
+    report.curve.push_back(
+        {p.step, p.examples, p.seconds, p.flops, l.bits_per_symbol(), l.std_error(), l.metrics});
+    if (!metrics) return;
+    MetricsRow row{"eval", static_cast<uint64_t>(p.step),
+                   {{score_key(l.unit_on(run.spec())), l.bits_per_symbol()}, {"std_error", l.std_error()},
+                    {"seconds", p.seconds}, {"flops", p.flops}, {"examples", static_cast<double>(p.examples)}},
+                   {{"kind", name(l.kind)}}};
+    row.values.insert(row.values.end(), l.metrics.begin(), l.metrics.end());
+    metrics->write(row);
   };
 
   const SignalGuard signals;

@@ -3,6 +3,7 @@
 #pragma once
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "harness/progress.h"
@@ -14,7 +15,8 @@ namespace kindred::harness {
 struct CurvePoint {
   int64_t step = 0, examples = 0;
   double seconds = 0, flops = 0;  ///< of training until then
-  double bits = 0, std_error = 0;
+  double bits = 0, std_error = 0;  ///< Likelihood::bits_per_symbol(): bits, or what its unit says
+  std::vector<std::pair<std::string, double>> metrics;  ///< accuracy, mse ...
 };
 
 struct TrainReport {
@@ -39,7 +41,8 @@ struct TrainControl {
 
 /// Trains until the budget is used. With a folder it writes metrics.jsonl and snapshots/, the last
 /// snapshot at the end. Rows of metrics: set "train" (loss, lr, grad_norm, seconds, flops, examples)
-/// and "eval" (bits, std_error, seconds, flops, examples).
+/// and "eval" (bits, or score where the unit is another, std_error, seconds, flops, examples, and the
+/// metrics of the likelihood).
 TrainReport train(Run& run, const TrainControl& control);
 
 /// How far apart evaluations on the way are: point k of n lies at the fraction 2^(k - n) of the

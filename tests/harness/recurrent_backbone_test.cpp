@@ -57,8 +57,16 @@ TEMPLATE_TEST_CASE("recurrent stepper equals forward, the past does not see the 
   const Tensor changed = m.forward(negated_from(x, 20), Context());
   CHECK(same_bits(slice(changed, 1, 0, 20), slice(y, 1, 0, 20)));
   CHECK(relative_difference(slice(changed, 1, 20, 1), slice(y, 1, 20, 1)) > 1e-3);
-  std::vector<Tensor> wrong(5);
-  CHECK_THROWS_WITH(m.advance(x, Context(), wrong), Catch::Contains("got 5 states"));
+  State wrong(5), state;
+  Context context;
+  context.state = &wrong;
+  CHECK_THROWS_WITH(m.forward(x, context), Catch::Contains("got 5 states"));
+  context.state = &state;
+  const Tensor first = m.forward(slice(x, 1, 0, 15), context);
+  REQUIRE(state.size() == 2 * TestType::kStates);
+  CHECK(relative_difference(concat({first, m.forward(slice(x, 1, 15, 25), context)}, 1), y) < 1e-6);
+  context.lengths = Tensor::full({3}, 40, DType::i32);
+  CHECK_THROWS_WITH(m.forward(x, context), Catch::Contains("padded rows"));
 }
 
 TEMPLATE_TEST_CASE("recurrent backbones with two directions are those of each, side by side", "",
@@ -74,8 +82,27 @@ TEMPLATE_TEST_CASE("recurrent backbones with two directions are those of each, s
     CHECK(relative_difference(slice(slice(y, 2, 4, 4), 1, t, 1), slice(rest, 1, 10 - t, 1)) < 1e-6);
   }
   CHECK(m.stepper(1) == nullptr);
-  std::vector<Tensor> state;
-  CHECK_THROWS_WITH(m.advance(x, Context(), state), Catch::Contains("two directions"));
+  State state;
+  Context context;
+  context.state = &state;
+  CHECK_THROWS_WITH(m.forward(x, context), Catch::Contains("carries no state"));
+}
+
+TEMPLATE_TEST_CASE("recurrent backbones: a padded row gives what it gives alone", "", nn::Lstm,
+                   nn::Gru) {
+  for (const bool causal : {true, false}) {
+    const auto m = RecurrentBackbone<TestType>::make(spec_of(5, 7, causal),
+                                                     {.layers = 2, .width = 8}, Rng(12));
+    const Tensor x = Rng(13).normal({3, 9, 5});
+    Context context;
+    context.lengths = Tensor::from<int32_t>({4, 9, 1});
+    const Tensor y = m.forward(x, context);
+    for (int64_t b = 0; b < 3; ++b) {
+      const int64_t n = context.lengths.data<int32_t>()[b];
+      const Tensor alone = m.forward(slice(slice(x, 0, b, 1), 1, 0, n), Context());
+      CHECK(relative_difference(slice(slice(y, 0, b, 1), 1, 0, n), alone) < 1e-6);
+    }
+  }
 }
 
 TEST_CASE("recurrent backbones with a time input depend on it, row by row") {

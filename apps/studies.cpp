@@ -1,0 +1,2 @@
+// The studies that `kindred reproduce` knows by name, with the rooms that they come from.
+#include "harness/study.h"

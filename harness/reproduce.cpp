@@ -1,0 +1,431 @@
+#include "harness/reproduce.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "autodiff/parallel.h"
+#include "harness/atomic_file.h"
+#include "harness/compare.h"
+#include "harness/manifest.h"
+#include "harness/result_folder.h"
+#include "harness/run.h"
+#include "harness/sha256.h"
+#include "harness/snapshot.h"
+#include "harness/study.h"
+
+namespace kindred::harness {
+
+using nlohmann::json;
+
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+[[noreturn]] void unknown_result(const std::string& name, const std::string& figure,
+                                 const std::vector<std::string>& known) {
+  const std::string near = nearest(name, known);
+  std::string list;
+  for (const std::string& k : known) list += (list.empty() ? "" : ", ") + k;
+  fail(Fault::usage, "figure", "figure.", figure, ".value: there is no result \"", name, '"',
+       near.empty() ? "" : "; did you mean " + near + "?", "; known: ", list);
+}
+
+/// Data sets that are open, by the text of their [data] settings.
+class OpenData {
+ public:
+  /// A run on data that is opened once.
+  Run run(const Settings& settings) {
+    auto& data = open_[settings.section("data").text()];
+    Run made(settings, data);
+    data = made.shared_dataset();
+    return made;
+  }
+
+ private:
+  std::map<std::string, std::shared_ptr<const data::Dataset>> open_;
+};
+
+NamedResults results_of(const Likelihood& l, const Run& run) {
+  NamedResults out;
+  const std::string unit = l.unit.empty() ? run.spec().unit() : l.unit;
+  if (unit.starts_with("bits"))
+    out = {{"bits", l.bits_per_symbol()},
+           {"nats", l.bits_per_symbol() * std::log(2.0)},
+           {"bits_std_error", l.std_error()}};
+  out.insert(out.end(), l.metrics.begin(), l.metrics.end());
+  return out;
+}
+
+/// One variant with one seed.
+struct Job {
+  const Variant* variant;
+  std::optional<int64_t> seed;
+  std::function<NamedResults()> study;  ///< empty: a training
+  std::string resolved;                 ///< all settings, with defaults
+  json size = json::object();           ///< of a training: parameters, budget
+
+  /// "hippo, seed 1", "seed 1", "run".
+  std::string who() const {
+    const std::string which = seed ? "seed " + std::to_string(*seed) : "";
+    if (variant->name.empty()) return which.empty() ? "run" : which;
+    return variant->name + (which.empty() ? "" : ", " + which);
+  }
+  std::string plan() const {
+    const double seconds = size["seconds"];
+    return size["family"].get<std::string>() + " on " + size["data"].get<std::string>() + ", " +
+           table_number(size["parameters"]) + " parameters, " +
+           (seconds > 0 ? "at most " + table_number(seconds) + " s"
+                        : table_number(size["steps"]) + " steps");
+  }
+  std::string folder() const {
+    return (variant->name.empty() ? "run" : variant->name) +
+           (seed ? "-seed" + std::to_string(*seed) : "");
+  }
+};
+
+struct StudyRunOptions {
+  int64_t threads = 0;
+  template <class Self, class V>
+  static void describe(Self& self, V& visit) {
+    visit("threads", self.threads, "worker threads; 0 = OMP_NUM_THREADS or all cores");
+  }
+};
+
+class Reproduction {
+ public:
+  Reproduction(const Settings& file, const ReproduceControl& control)
+      : control_(control), experiment_(parse_experiment(file)) {}
+
+  json results(const Settings& file, bool& interrupted) {
+    const Paper& paper = experiment_.paper;
+    say(paper.title + "\n  paper  " + paper.citation + "\n  claim  " + paper.claim + "\n  scale  " +
+        paper.scale);
+    plan();
+    json out = {{"format", "kindred-reproduction"},
+                {"version", 1},
+                {"experiment", control_.name},
+                {"origin", control_.origin},
+                {"title", paper.title},
+                {"citation", paper.citation},
+                {"claim", paper.claim},
+                {"scale", paper.scale},
+                {"command", control_.command},
+                {"changed", control_.changed},
+                {"config", file.text()},
+                {"seeds", experiment_.seeds}};
+    json& runs = out["runs"] = json::array();
+    if (control_.dry) {
+      for (const Job& job : jobs_) {
+        runs.push_back(head(job));
+        runs.back().erase("results");
+        runs.back().update(job.size);
+        say("  " + job.who() + ": " + (job.study ? "study " + job.variant->study : job.plan()));
+      }
+      return out;
+    }
+    double seconds = 0;
+    for (const Job& job : jobs_) {
+      json row = run(job);
+      if (row.is_null()) {
+        interrupted = true;
+        return out;
+      }
+      seconds += row["wall_seconds"].get<double>();
+      runs.push_back(std::move(row));
+    }
+    out["figures"] = figure_rows(experiment_, runs);
+    out["inside"] = std::all_of(out["figures"].begin(), out["figures"].end(),
+                                [](const json& f) { return f["inside"].get<bool>(); });
+    out["seconds"] = seconds;
+    out["created_utc"] = utc_now();
+    ManifestInput manifest;
+    manifest.argv = control_.argv;
+    std::string resolved;
+    for (const Job& job : jobs_) resolved += job.resolved;
+    manifest.config_sha256 = sha256_hex(resolved);
+    out["manifest"] = json::parse(make_manifest(manifest));
+    atomic_write(control_.out + "/results.json", json_text(out));
+    return out;
+  }
+
+ private:
+  void say(const std::string& line) const {
+    if (!control_.quiet) std::cout << line << std::endl;
+  }
+
+  /// Builds everything once, so that a mistake at the end does not cost the time before it.
+  void plan() {
+    std::vector<std::string> known;  // results of the trainings
+    bool studies = false;
+    for (const Variant& v : experiment_.variants) {
+      const auto add = [&](std::optional<int64_t> seed) {
+        Job job{&v, seed, {}, {}};
+        if (v.study == "train") {
+          prepare_training(job, known);
+        } else {
+          studies = true;
+          prepare_study(job);
+        }
+        jobs_.push_back(std::move(job));
+      };
+      if (experiment_.seeds.empty() || !takes_seed(v)) {
+        add({});
+      } else {
+        for (const int64_t seed : experiment_.seeds) add(seed);
+      }
+    }
+    // What a study gives shows when it has run.
+    if (!studies)
+      for (const Figure& f : experiment_.figures)
+        for (const std::string& name : f.value.names())
+          if (std::find(known.begin(), known.end(), name) == known.end())
+            unknown_result(name, f.name, known);
+  }
+
+  /// A study repeats with other seeds only if it has one.
+  static bool takes_seed(const Variant& v) {
+    if (v.study == "train") return true;
+    Settings probe = v.settings;
+    find_study(v.study).prepare(probe);
+    const auto& options = probe.known();
+    return std::any_of(options.begin(), options.end(),
+                       [](const OptionHelp& o) { return o.key == "study.seed"; });
+  }
+
+  Settings settings_of(const Job& job) const {
+    Settings settings = job.variant->settings;
+    if (job.seed)
+      settings.set(job.variant->study == "train" ? "run.seed" : "study.seed",
+                   std::to_string(*job.seed), "paper.seeds");
+    return settings;
+  }
+
+  void prepare_study(Job& job) const {
+    Settings settings = settings_of(job);
+    StudyRunOptions options;
+    settings.read("run", options);
+    const auto work = find_study(job.variant->study).prepare(settings);
+    settings.finish();
+    job.resolved = "# study " + job.variant->study + "\n" + settings.resolved();
+    job.study = [work, options] {
+      const int before = threads();
+      if (options.threads > 0) set_threads(static_cast<int>(options.threads));
+      NamedResults results = work();
+      set_threads(before);
+      return results;
+    };
+  }
+
+  /// Settings, data and the names of results, before an hour is spent.
+  void prepare_training(Job& job, std::vector<std::string>& known) {
+    const Settings settings = settings_of(job);
+    Run probe = data_.run(settings);
+    check_eval_options(probe);
+    job.resolved = probe.resolved();
+    job.size = {{"family", probe.family().str()},
+                {"parameters", probe.parameter_count()},
+                {"data", probe.spec().name},
+                {"steps", probe.train_options().steps},
+                {"seconds", probe.train_options().seconds}};
+    if (job.seed != first_seed()) return;
+    const std::string prefix = job.variant->name.empty() ? "" : job.variant->name + ".";
+    for (const char* name : {"parameters", "steps", "examples", "seconds", "train_flops"})
+      known.push_back(prefix + name);
+    const auto add = [&](Run& run, const std::string& before) {
+      const NamedResults few = results_of(
+          run.evaluate({.lane = run.eval_options().lane, .batch = 2, .limit = 2, .progress = {}},
+                       run.eval_split()),
+          run);
+      for (const auto& [name, value] : few) known.push_back(before + name);
+    };
+    add(probe, prefix);
+    if (job.variant->evaluations.empty()) return;
+    const Snapshot untrained = probe.capture();
+    for (const Evaluation& e : job.variant->evaluations) {
+      Run changed = data_.run(changed_settings(settings, e));
+      check_eval_options(changed);
+      try {
+        changed.restore(untrained, true);
+      } catch (const Error& error) {
+        fail(Fault::usage, "evaluate." + e.name, "its settings make another model: ", error.what());
+      }
+      add(changed, prefix + e.name + ".");
+    }
+  }
+
+  std::optional<int64_t> first_seed() const {
+    if (experiment_.seeds.empty()) return {};
+    return experiment_.seeds.front();
+  }
+
+  static Settings changed_settings(Settings settings, const Evaluation& e) {
+    settings.merge(e.changes);
+    return settings;
+  }
+
+  /// The row of a job, from its folder if it is finished there; null if a signal stopped it.
+  json run(const Job& job) {
+    const ResultFolder folder(control_.out + "/runs/" + job.folder(), job.resolved,
+                              {.who = job.who(),
+                               .progress = control_.progress,
+                               .fresh = control_.fresh,
+                               .argv = control_.argv,
+                               .say = [this](const std::string& line) { say(line); }});
+    json row = folder.finished();
+    if (job.study) {
+      if (!row.is_null()) return reused(job, std::move(row));
+      row = head(job);
+      const double start = now();
+      for (const auto& [name, value] : job.study()) row["results"][name] = value;
+      row["wall_seconds"] = now() - start;
+      folder.keep(row);
+      say("  " + job.who() + ": done");
+      return row;
+    }
+    return train(job, folder, std::move(row));
+  }
+
+  json reused(const Job& job, json row) const {
+    say("  " + job.who() + ": finished before, result reused (--fresh runs it again)");
+    return row;
+  }
+
+  static json head(const Job& job) {
+    json row = {{"variant", job.variant->name},
+                {"study", job.variant->study},
+                {"config", job.resolved},
+                {"results", json::object()}};
+    if (job.seed) row["seed"] = *job.seed;
+    return row;
+  }
+
+  /// Trains and scores what is missing in `row`, the result of an earlier start or null.
+  json train(const Job& job, const ResultFolder& folder, json row) {
+    const Settings settings = settings_of(job);
+    std::vector<std::pair<const Evaluation*, std::string>> missing;
+    for (const Evaluation& e : job.variant->evaluations) {
+      const std::string hash = sha256_hex(e.changes.text());
+      if (row.is_null() || row["evaluations"].value(e.name, "") != hash)
+        missing.emplace_back(&e, hash);
+    }
+    if (!row.is_null() && missing.empty()) return reused(job, std::move(row));
+    Run run = data_.run(settings);
+    const bool scored = !row.is_null();
+    if (!scored) row = head(job);
+    if (!folder.train(run, row)) return nullptr;
+    const double start = now();
+    json& results = row["results"];
+    if (!scored) {
+      for (const char* name : {"parameters", "steps", "examples", "seconds", "train_flops"})
+        results[name] = row[name];
+      const Likelihood l = score(run, run.eval_split(), job.who(), control_.progress);
+      for (const auto& [name, value] : results_of(l, run)) results[name] = value;
+      row["kind"] = name(l.kind);
+      row["note"] = l.note;
+      row["evaluations"] = json::object();
+      folder.keep(row);
+    }
+    if (!missing.empty()) {
+      const Snapshot trained = run.capture();
+      for (const auto& [e, hash] : missing) {
+        Run changed = data_.run(changed_settings(settings, *e));
+        changed.restore(trained, true);
+        const std::string who = job.who() + ", " + e->name;
+        const Likelihood l = score(changed, changed.eval_split(), who, control_.progress);
+        for (const auto& [name, value] : results_of(l, changed))
+          results[e->name + "." + name] = value;
+        row["evaluations"][e->name] = hash;
+      }
+    }
+    // Seconds of training count over all starts.
+    row["eval_seconds"] = row.value("eval_seconds", 0.0) + now() - start;
+    row["wall_seconds"] = row["seconds"].get<double>() + row["eval_seconds"].get<double>();
+    folder.keep(row);
+    return row;
+  }
+
+  const ReproduceControl& control_;
+  Experiment experiment_;
+  std::vector<Job> jobs_;
+  OpenData data_;
+};
+
+/// A result by its full name among the runs of a seed, or of runs without one.
+const json* find_result(const json& runs, const std::string& name, std::optional<int64_t> seed) {
+  for (const json& run : runs) {
+    if (seed && run.contains("seed") && run["seed"].get<int64_t>() != *seed) continue;
+    const std::string variant = run["variant"];
+    const std::string prefix = variant.empty() ? "" : variant + ".";
+    if (!name.starts_with(prefix)) continue;
+    const auto found = run["results"].find(name.substr(prefix.size()));
+    if (found != run["results"].end()) return &*found;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> result_names(const json& runs) {
+  std::vector<std::string> names;
+  for (const json& run : runs)
+    for (const auto& [name, value] : run["results"].items()) {
+      const std::string variant = run["variant"],
+                        full = variant.empty() ? name : variant + "." + name;
+      if (std::find(names.begin(), names.end(), full) == names.end()) names.push_back(full);
+    }
+  return names;
+}
+
+/// JSON has no infinity: an open side of a band is null.
+json finite_or_null(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
+
+}  // namespace
+
+json figure_rows(const Experiment& e, const json& runs) {
+  json rows = json::array();
+  std::vector<std::optional<int64_t>> seeds;
+  for (const int64_t seed : e.seeds) seeds.emplace_back(seed);
+  if (seeds.empty()) seeds.emplace_back();
+  for (const Figure& figure : e.figures) {
+    std::vector<double> values;
+    for (const auto& seed : seeds)
+      values.push_back(figure.value.value([&](const std::string& name) {
+        const json* found = find_result(runs, name, seed);
+        if (!found) unknown_result(name, figure.name, result_names(runs));
+        return found->is_number() ? found->get<double>() : std::nan("");
+      }));
+    const Judgement j = judge(figure, std::move(values));
+    const FigureText& t = figure.text;
+    json each = json::array();
+    for (const double v : j.values) each.push_back(finite_or_null(v));
+    rows.push_back({{"name", figure.name},
+                    {"what", t.what},
+                    {"expression", t.value},
+                    {"unit", t.unit},
+                    {"paper", figure.paper ? json(*figure.paper) : json(nullptr)},
+                    {"paper_source", t.paper_source},
+                    {"value", finite_or_null(j.mean)},
+                    {"std_error", j.std_error ? json(*j.std_error) : json(nullptr)},
+                    {"values", std::move(each)},
+                    {"low", finite_or_null(t.low)},
+                    {"high", finite_or_null(t.high)},
+                    {"better", t.better},
+                    {"verdict", j.verdict},
+                    {"inside", j.inside}});
+  }
+  return rows;
+}
+
+json reproduce(const Settings& file, const ReproduceControl& control, bool& interrupted) {
+  interrupted = false;
+  return Reproduction(file, control).results(file, interrupted);
+}
+
+}  // namespace kindred::harness

@@ -1,0 +1,115 @@
+#include "harness/result_folder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "autodiff/pool.h"
+#include "harness/atomic_file.h"
+#include "harness/manifest.h"
+#include "harness/sha256.h"
+#include "harness/trainer.h"
+
+namespace kindred::harness {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+std::string json_text(const json& value) {
+  return value.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+namespace {
+std::string config_before(const std::string& path, const std::string& otherwise) {
+  const std::string config = path + "/config.resolved.ini";
+  return fs::exists(config) ? read_file(config) : otherwise;
+}
+}  // namespace
+
+ResultFolder::ResultFolder(const std::string& path, const std::string& resolved,
+                           ResultControl control)
+    : control_(std::move(control)), config_sha256_(sha256_hex(resolved)), folder_([&] {
+        const bool changed = config_before(path, resolved) != resolved;
+        RunDir folder = RunDir::at(path, resolved);  // locked from here on
+        if (!control_.fresh && !changed) return folder;
+        if (!control_.fresh && control_.say)
+          control_.say("  " + control_.who +
+                       ": the settings have changed since the last start, beginning anew");
+        fs::remove_all(folder.snapshots());
+        fs::remove(folder.file("result.json"));
+        return folder;
+      }()) {}
+
+json ResultFolder::finished() const {
+  const std::string path = folder_.file("result.json");
+  if (!fs::exists(path)) return nullptr;
+  json row = json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+  return row.is_object() && row.value("config_sha256", "") == config_sha256_ ? row : json(nullptr);
+}
+
+void ResultFolder::keep(json& result) const {
+  result["config_sha256"] = config_sha256_;
+  atomic_write(folder_.file("result.json"), json_text(result));
+}
+
+bool ResultFolder::train(Run& run, json& row) const {
+  ManifestInput manifest;
+  manifest.argv = control_.argv;
+  manifest.seed = static_cast<uint64_t>(run.options().seed);
+  manifest.data_name = run.spec().name;
+  manifest.data_sha256 = run.spec().sha256;
+  manifest.config_sha256 = config_sha256_;
+  const std::string provenance = make_manifest(manifest);
+  atomic_write(folder_.manifest(), provenance);
+
+  pool::trim();
+  reset_peak_rss();
+  TrainControl control{
+      .dir = folder_.path(),
+      .label = "train " + control_.who,
+      .progress = control_.progress,
+      .resume = Resume::automatic,
+      .provenance = provenance,
+      .refused = [](const std::string& why) { std::cerr << "refused " << why << '\n'; }};
+  const TrainReport report = harness::train(run, control);
+  if (report.interrupted) return false;
+  const Progress& p = run.progress();
+  row["parameters"] = run.parameter_count();
+  row["steps"] = p.step;
+  row["examples"] = p.examples;
+  row["seconds"] = p.seconds;
+  row["train_flops"] = p.flops;
+  row["flops_per_example"] = p.flops / std::max<double>(1, static_cast<double>(p.examples));
+  row["gflop_per_s"] = p.flops / std::max(1e-9, p.seconds) / 1e9;
+  row["final_loss"] = p.smoothed;
+  row["peak_bytes"] = report.peak_bytes;
+  row["peak_rss_bytes"] = peak_rss();
+  row["config"] = run.resolved();
+  row["parameter_bytes"] = run.slab().size() * 4;
+  if (std::isfinite(report.initial_loss)) row["initial_loss"] = report.initial_loss;
+  json curve = json::array();
+  for (const CurvePoint& c : report.curve)
+    curve.push_back({{"step", c.step},
+                     {"examples", c.examples},
+                     {"seconds", c.seconds},
+                     {"flops", c.flops},
+                     {"bits", c.bits},
+                     {"std_error", c.std_error}});
+  row["curve"] = std::move(curve);
+  return true;
+}
+
+Likelihood score(Run& run, data::Split split, const std::string& who, ProgressMode progress) {
+  const EvalOptions& eval = run.eval_options();
+  LikelihoodOptions options{
+      .lane = eval.lane, .batch = eval.batch, .limit = eval.limit, .progress = {}};
+  ProgressBar bar("score " + who, 0, progress);
+  options.progress = [&](int64_t done, int64_t) { bar.update(done); };
+  Likelihood result = run.evaluate(options, split);
+  bar.finish();
+  return result;
+}
+
+}  // namespace kindred::harness
