@@ -24,7 +24,7 @@ Run make_run(const std::string& backbone, const std::string& data, const Pairs& 
 }
 
 const std::vector<std::string>& carrying() {
-  static const std::vector<std::string> names{"s4", "s4d", "lstm", "gru"};
+  static const std::vector<std::string> names{"s4", "s4d", "lssl", "lstm", "gru"};
   return names;
 }
 
@@ -56,7 +56,7 @@ TEST_CASE("chunks: shares of the loss add up, and with the state's gradients the
     for (const char* data : {"text", "images"})
       for (const int64_t parts : {2, 5}) {
         INFO(backbone << " on " << data << ", " << parts << " chunks");
-        Run run = make_run(backbone, data, {{"model.layers", "2"}});
+        Run run = make_run(backbone, data, {{"model.layers", "2"}, {"model.dropout", "0"}});
         for (int i = 0; i < 3; ++i) run.step();
         const data::Batch batch = run.dataset().batch(data::Split::train, Rng(7), 0, 6);
         const std::vector<Tensor>& xs = run.slab().parameters();
@@ -78,8 +78,10 @@ TEST_CASE("chunks: shares of the loss add up, and with the state's gradients the
 
         // A step of training has the truncated gradient. SGD writes it into the parameters.
         Run chunked = make_run(backbone, data,
-                               {{"model.layers", "2"}, {"train.chunks", std::to_string(parts)}});
-        Run explicitly = make_run(backbone, data, {{"model.layers", "2"}});
+                               {{"model.layers", "2"},
+                                {"model.dropout", "0"},
+                                {"train.chunks", std::to_string(parts)}});
+        Run explicitly = make_run(backbone, data, {{"model.layers", "2"}, {"model.dropout", "0"}});
         const data::Batch first =
             explicitly.dataset().batch(data::Split::train, Rng(0).split("data"), 0, 8);
         Tensor total;
