@@ -187,6 +187,8 @@ Tensor GaussianObjective::loss(const data::Batch& batch, const Rng& rng, bool tr
 harness::Likelihood GaussianObjective::likelihood(const data::Dataset& data, data::Split split,
                                                   const Rng& rng,
                                                   const harness::LikelihoodOptions& options) const {
+  check(options.rate == 1, "eval.rate", options.rate,
+        ": the objective gaussian scores data at the step they were trained on");
   const NoGrad no_graph;
   if (data_sd_.value.item() <= 0)
     measure(data.elements(data::Split::train, 0,

@@ -7,6 +7,7 @@
 
 #include "autodiff/choice.h"
 #include "autodiff/ops/cross_entropy.h"
+#include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "harness/config.h"
 
@@ -96,18 +97,41 @@ Tensor Ar::logits(const Tensor& inputs, const Context& context) const {
   return project(backbone_.forward(embed(inputs, start_.has_value()), context));
 }
 
-Tensor Ar::loss(const data::Batch& batch, const Rng& rng, bool training) const {
-  const int64_t wanted = window_ + (start_ ? 0 : 1);
-  check(batch.symbols.defined() && batch.symbols.rank() == 2 && batch.symbols.dim(1) == wanted,
-        "ar", "wants symbols i32 [B, ", wanted, "], got ",
-        batch.symbols.defined() ? batch.symbols.shape().str() : "none");
+Context Ar::training_context(const Rng& rng, bool training) const {
   Context context;
   context.training = training;
   context.dropout = rng.split("dropout");
   context.recompute = recompute;
-  const Tensor inputs = columns(batch.symbols, 0, wanted - 1);
-  const Tensor targets = start_ ? batch.symbols : columns(batch.symbols, 1, window_);
-  return cross_entropy(logits(inputs, context), targets);
+  return context;
+}
+
+Tensor Ar::stretch_loss(const data::Batch& batch, int64_t first, int64_t count,
+                        const Context& context) const {
+  const int64_t shift = start_ ? 0 : 1, wanted = window_ + shift;
+  check(batch.symbols.defined() && batch.symbols.rank() == 2 && batch.symbols.dim(1) == wanted,
+        "ar", "wants symbols i32 [B, ", wanted, "], got ",
+        batch.symbols.defined() ? batch.symbols.shape().str() : "none");
+  // The input of target i is symbol i - 1; target 0 of an image has the start vector.
+  const bool from_start = start_ && first == 0;
+  const int64_t before = first + shift - 1;
+  const Tensor inputs = from_start ? columns(batch.symbols, 0, count - 1)
+                                   : columns(batch.symbols, before, count);
+  const Tensor targets = columns(batch.symbols, first + shift, count);
+  return cross_entropy(project(backbone_.forward(embed(inputs, from_start), context)), targets);
+}
+
+Tensor Ar::loss(const data::Batch& batch, const Rng& rng, bool training) const {
+  return stretch_loss(batch, 0, window_, training_context(rng, training));
+}
+
+Tensor Ar::loss_part(const data::Batch& batch, const Rng& rng, int64_t part, int64_t parts,
+                     State& state) const {
+  check(parts <= window_, "train.chunks", parts, " chunks of ", window_, " symbols");
+  const int64_t first = part * window_ / parts, count = (part + 1) * window_ / parts - first;
+  Context context = training_context(rng, true);
+  context.state = &state;
+  return scale(stretch_loss(batch, first, count, context),
+               static_cast<double>(count) / static_cast<double>(window_));
 }
 
 std::vector<nn::NamedParameter> Ar::parameters() {

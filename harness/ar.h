@@ -38,6 +38,9 @@ class Ar final : public Objective {
   /// all of them. Dropout comes from `rng` when training.
   Tensor loss(const data::Batch& batch, const Rng& rng, bool training) const override;
 
+  Tensor loss_part(const data::Batch& batch, const Rng& rng, int64_t part, int64_t parts,
+                   State& state) const override;
+
   /// Exact bits. Text, over every target of the split's stream exactly once: lane `reset` restarts
   /// windows of T; lane `stride:S` moves a window of T by S and scores its last S targets (the
   /// first window all). Results come as 64 contiguous blocks. Images: one result an image.
@@ -71,6 +74,10 @@ class Ar final : public Objective {
 
  private:
   Tensor embed(const Tensor& symbols, bool from_start) const;
+  /// Mean loss of the targets [first, first + count).
+  Tensor stretch_loss(const data::Batch& batch, int64_t first, int64_t count,
+                      const Context& context) const;
+  Context training_context(const Rng& rng, bool training) const;
   Tensor project(const Tensor& hidden) const;
   Tensor next_logits(Stepper& stepper, const Tensor& symbols, bool from_start) const;
   Tensor sample_chunk(const Rng& rng, const SampleOptions& options, int64_t first,

@@ -58,7 +58,7 @@ Likelihood Classify::likelihood(const data::Dataset& data, data::Split split, co
   Likelihood result;
   Tally tally(K);
   for_each_batch(data, split, options, [&](const data::Batch& batch, int64_t count) {
-    const Tensor target = class_targets(batch, spec_), z = logits(batch, Context());
+    const Tensor target = class_targets(batch, spec_), z = logits(batch, scoring_context(options));
     const Tensor losses = token_nll(z, target);
     for (int64_t b = 0; b < count; ++b) {
       double nats = 0;

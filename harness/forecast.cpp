@@ -78,7 +78,7 @@ Likelihood Forecast::likelihood(const data::Dataset& data, data::Split split, co
   std::vector<Spread> spread(static_cast<std::size_t>(D));
   Likelihood result;
   for_each_batch(data, split, options, [&](const data::Batch& batch, int64_t count) {
-    const Tensor y = targets(batch), guess = predict(batch, Context());
+    const Tensor y = targets(batch), guess = predict(batch, scoring_context(options));
     for (int64_t b = 0; b < count; ++b) {
       double squares = 0;
       for (int64_t i = 0; i < T * D; ++i) {

@@ -77,6 +77,16 @@ Likelihood blocked_likelihood(std::span<const double> nats, int64_t blocks) {
   return result;
 }
 
+Context scoring_context(const LikelihoodOptions& options) {
+  Context context;
+  context.rate = options.rate;
+  return context;
+}
+
+Tensor Objective::loss_part(const data::Batch&, const Rng&, int64_t, int64_t, State&) const {
+  fail(Fault::usage, "train.chunks", "this objective sees its sequences whole; ar can train in chunks");
+}
+
 double Objective::expected_initial_loss() const { return std::numeric_limits<double>::quiet_NaN(); }
 
 void register_objective(ObjectiveEntry entry) { add_entry(table(), std::move(entry), "objective"); }

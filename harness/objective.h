@@ -50,8 +50,12 @@ struct LikelihoodOptions {
   std::string lane = "reset";  ///< text: reset, or stride:S
   int64_t batch = 64;
   int64_t limit = 0;           ///< score only the first elements (0: all)
+  double rate = 1;             ///< step of the data relative to training: see Context::rate
   std::function<void(int64_t done, int64_t total)> progress;  ///< may be empty
 };
+
+/// The context of scoring passes.
+Context scoring_context(const LikelihoodOptions& options);
 
 struct SampleOptions {
   int64_t count = 16;
@@ -70,6 +74,11 @@ class Objective {
   /// Mean loss of a training batch, a scalar with its graph. In nats per symbol where the loss is a
   /// likelihood.
   virtual Tensor loss(const data::Batch& batch, const Rng& rng, bool training) const = 0;
+  /// Share `part` of the loss of a batch whose sequences are cut into `parts` stretches: the shares add
+  /// up to the loss, but no gradient flows between them. `state` is empty for part 0 and goes on to the
+  /// next. An objective that cannot throws a usage error.
+  virtual Tensor loss_part(const data::Batch& batch, const Rng& rng, int64_t part, int64_t parts,
+                           State& state) const;
   /// Scores a split under the current parameters, without a graph.
   virtual Likelihood likelihood(const data::Dataset& data, data::Split split, const Rng& rng,
                                 const LikelihoodOptions& options) const = 0;

@@ -26,6 +26,7 @@ struct TrainOptions {
   int64_t steps = 2000;
   double seconds = 0;
   int64_t batch = 32;
+  int64_t chunks = 1;
   std::string recompute = "none";
   double clip = 1;
   double ema = 0;
@@ -43,13 +44,16 @@ struct TrainOptions {
     visit("steps", self.steps, "optimizer steps; the time budget may end training earlier");
     visit("seconds", self.seconds, "time budget of training in seconds, evaluation not counted; 0 = none");
     visit("batch", self.batch, "examples a step");
+    visit("chunks", self.chunks,
+          "stretches that each sequence is cut into (truncated back-propagation): the state goes on from one to "
+          "the next, gradients do not; memory of one stretch. Needs ar and a backbone with a state");
     visit("recompute", self.recompute,
           "none, or blocks: keep only the input of each block and compute its inside again for the gradient; "
           "less memory, more time, the same numbers");
     visit("clip", self.clip, "global gradient norm limit; 0 = off");
     visit("ema", self.ema, "decay of the parameter average used for evaluation; 0 = off");
     visit("decay", self.decay, "what weight decay applies to: matrices, nanogpt (all of 2 or more dimensions), all, none");
-    visit("dynamics_lr", self.dynamics_lr, "largest learning rate of state-space dynamics (step size, poles)");
+    visit("dynamics_lr", self.dynamics_lr, "largest learning rate of state-space dynamics (step size, poles); 1 = that of everything else");
     visit("log_every", self.log_every, "steps between lines of metrics.jsonl");
     visit("eval_points", self.eval_points, "evaluations on held-out data during training, each at twice the budget of the one before; 0 = none");
     visit("eval_limit", self.eval_limit, "elements scored at each of them (text: symbols)");
@@ -65,6 +69,7 @@ struct EvalOptions {
   std::string lane = "reset";
   int64_t batch = 64;
   int64_t limit = 0;
+  double rate = 1;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
@@ -72,6 +77,8 @@ struct EvalOptions {
     visit("lane", self.lane, "text: reset (windows restart) or stride:S (context carried)");
     visit("batch", self.batch, "elements scored at once");
     visit("limit", self.limit, "score only the first elements; 0 = the whole split");
+    visit("rate", self.rate, "time between two symbols relative to training: 2 for data at half the sampling rate; "
+          "state-space backbones only");
   }
 };
 

@@ -11,6 +11,7 @@
 #include "autodiff/choice.h"
 #include "autodiff/graph.h"
 #include "autodiff/op.h"
+#include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/gemm.h"
 #include "autodiff/parallel.h"
 #include "autodiff/profile.h"
@@ -57,6 +58,7 @@ Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset, std::v
   settings.read("train", train_);
   settings.read("eval", eval_);
   check(train_.batch > 0, "config", "train.batch must be positive, is ", train_.batch);
+  check(train_.chunks > 0, "config", "train.chunks must be positive, is ", train_.chunks);
   check(train_.steps > 0 || train_.seconds > 0, "config", "give train.steps or train.seconds");
   check(run_.precision == "f32" || run_.precision == "bf16", "config", "run.precision = \"", run_.precision,
         "\"; choose f32 or bf16");
@@ -112,6 +114,26 @@ double Run::budget_used() const {
 }
 bool Run::finished() const { return budget_used() >= 1; }
 
+std::pair<double, std::vector<Tensor>> Run::loss_and_gradients(const data::Batch& batch, const Rng& noise) const {
+  if (train_.chunks == 1) {
+    const Tensor loss = objective_->loss(batch, noise, /*training=*/true);
+    return {loss.item(), grad(loss, slab_->parameters())};
+  }
+  double value = 0;
+  std::vector<Tensor> sums;
+  State state;
+  for (int64_t part = 0; part < train_.chunks; ++part) {
+    const Tensor loss = objective_->loss_part(batch, noise, part, train_.chunks, state);
+    value += loss.item();
+    for (Tensor& s : state) s = s.detach();
+    std::vector<Tensor> gradients = grad(loss, slab_->parameters());
+    const NoGrad off;
+    for (std::size_t i = 0; i < sums.size(); ++i) gradients[i] = add(sums[i], gradients[i]);
+    sums = std::move(gradients);
+  }
+  return {value, std::move(sums)};
+}
+
 double Run::step() {
   const double start = now(), flops = executed_flops();
   const Rng noise = rng_.split("loss").split(static_cast<uint64_t>(progress_.step));
@@ -119,11 +141,9 @@ double Run::step() {
     const ProfileScope profile("(batch)");
     return dataset_->batch(data::Split::train, rng_.split("data"), progress_.step, train_.batch);
   }();
-  const Tensor loss = objective_->loss(batch, noise, /*training=*/true);
-  const double value = loss.item();
+  const auto [value, gradients] = loss_and_gradients(batch, noise);
   if (!std::isfinite(value)) report_non_finite(value);
-  const auto outcome =
-      optimizer_->step(*slab_, grad(loss, slab_->parameters()), learning_rate(), train_.clip);
+  const auto outcome = optimizer_->step(*slab_, gradients, learning_rate(), train_.clip);
   if (!outcome.applied) report_non_finite(value);
   if (ema_) ema_->update(*slab_);
 
@@ -153,8 +173,7 @@ void Run::report_non_finite(double loss) {
     const Rng noise = rng_.split("loss").split(static_cast<uint64_t>(progress_.step));
     const data::Batch batch =
         dataset_->batch(data::Split::train, rng_.split("data"), progress_.step, train_.batch);
-    const Tensor again = objective_->loss(batch, noise, /*training=*/true);
-    const auto gradients = grad(again, slab_->parameters());
+    const auto gradients = loss_and_gradients(batch, noise).second;
     for (std::size_t i = 0; i < gradients.size(); ++i)
       for (int64_t k = 0; k < gradients[i].numel(); ++k)
         if (!std::isfinite(gradients[i].item(k)))
@@ -170,7 +189,11 @@ void Run::report_non_finite(double loss) {
 Likelihood Run::evaluate(const LikelihoodOptions& options, data::Split split) {
   NoGrad off;
   const optim::EmaScope average(ema_.get(), *slab_);
-  return objective_->likelihood(*dataset_, split, rng_.split("evaluation"), options);
+  LikelihoodOptions scored = options;
+  scored.rate = eval_.rate;
+  Likelihood result = objective_->likelihood(*dataset_, split, rng_.split("evaluation"), scored);
+  if (eval_.rate != 1) result.note += ", rate " + std::to_string(eval_.rate);
+  return result;
 }
 
 Tensor Run::sample(const SampleOptions& options, uint64_t seed) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/dataset.h"
@@ -75,6 +76,8 @@ class Run {
   void restore(const Snapshot& snapshot, bool other_data = false);
 
  private:
+  /// Of one batch, in train.chunks stretches.
+  std::pair<double, std::vector<Tensor>> loss_and_gradients(const data::Batch& batch, const Rng& noise) const;
   [[noreturn]] void report_non_finite(double loss);
 
   RunOptions run_;

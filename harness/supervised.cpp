@@ -105,7 +105,7 @@ Tensor SupervisedNet::embed(const data::Batch& batch) const {
 
 Tensor SupervisedNet::rows(const data::Batch& batch, Context context) const {
   context.lengths = batch.lengths;
-  context.rate = follow_rate_ ? spec_.rate : 1;
+  if (follow_rate_) context.rate *= spec_.rate;
   const Tensor hidden = backbone_.forward(embed(batch), context);
   const int64_t B = hidden.dim(0), L = hidden.dim(1), T = spec_.targets;
   const bool mean_of_all = T == 1 && mean_;

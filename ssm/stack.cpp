@@ -8,6 +8,7 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/glu.h"
 #include "autodiff/ops/layout.h"
+#include "ssm/lssl_layer.h"
 #include "ssm/s4_stepping.h"
 #include "ssm/s4d_layer.h"
 #include "ssm/s5_layer.h"
@@ -181,11 +182,16 @@ std::unique_ptr<harness::Stepper> Stack<Layer>::stepper(int64_t batch) const {
   return std::make_unique<LayerSteps<Layer>>(*this, batch);
 }
 
+template struct Stack<LsslLayer>;
 template struct Stack<S4Layer>;
 template struct Stack<S4dLayer>;
 template struct Stack<S5Layer>;
 
 namespace {
+const harness::RegisterBackbone lssl(
+    stack_entry<LsslLayer>("lssl",
+                           "blocks of dense state-space layers (LSSL), the reference of s4: "
+                           "state size times its work and memory"));
 const harness::RegisterBackbone s4(stack_entry<S4Layer>(
     "s4",
     "state-space blocks (S4: HiPPO matrices in diagonal plus low-rank form) with gated "

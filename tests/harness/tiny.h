@@ -113,7 +113,7 @@ inline std::vector<std::pair<std::string, std::string>> tiny_model(const std::st
   std::vector<std::pair<std::string, std::string>> set = {{"model.width", "16"}};
   if (backbone == "attention") {
     set.insert(set.end(), {{"model.layers", "1"}, {"model.heads", "2"}, {"model.p_resid", "0.1"}});
-  } else if (backbone == "s4d") {
+  } else if (backbone == "s4d" || backbone == "s4" || backbone == "lssl") {
     set.insert(set.end(), {{"model.layers", "1"}, {"model.state", "4"}, {"model.dropout", "0.1"}});
   } else if (backbone == "lstm" || backbone == "gru") {
     set.insert(set.end(), {{"model.layers", "2"}, {"model.dropout", "0.1"}});

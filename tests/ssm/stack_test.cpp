@@ -10,6 +10,7 @@
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/reduce.h"
 #include "harness/config.h"
+#include "ssm/lssl_layer.h"
 #include "ssm/s4_stepping.h"
 #include "ssm/s4d_layer.h"
 #include "tests/support/gradcheck.h"
@@ -220,9 +221,15 @@ Stack<L> stack_of(bool causal, const StackConfig& config = small(), int64_t leng
   spec.length = length;
   return Stack<L>::make("stack", spec, config, o, Rng(51), DType::f64);
 }
+/// Of two sequences.
+template <class L>
+Shape state_shape() {
+  return std::is_same_v<L, LsslLayer> ? Shape{2, 20, 6} : Shape{2, 2, 20, 3};
+}
 }  // namespace
 
-TEMPLATE_TEST_CASE("padding changes nothing, in either direction", "[stack]", S4dLayer, S4Layer) {
+TEMPLATE_TEST_CASE("padding changes nothing, in either direction", "[stack]", S4dLayer, S4Layer,
+                   LsslLayer) {
   for (const bool causal : {true, false})
     for (const char* place : {"pre", "post"}) {
       INFO(causal << ' ' << place);
@@ -248,7 +255,7 @@ TEMPLATE_TEST_CASE("padding changes nothing, in either direction", "[stack]", S4
 }
 
 TEMPLATE_TEST_CASE("a stack passes its state on, with derivatives through it", "[stack]", S4dLayer,
-                   S4Layer) {
+                   S4Layer, LsslLayer) {
   const auto net = stack_of<TestType>(true);
   const Tensor x = Rng(53).normal({2, 90, 3}, DType::f64);
   const Tensor y = net.forward(x, harness::Context());
@@ -259,7 +266,7 @@ TEMPLATE_TEST_CASE("a stack passes its state on, with derivatives through it", "
     context.recompute = context.training = recompute;
     const Tensor one = net.forward(slice(in, 1, 0, first), context);
     CHECK(state.size() == net.blocks.size());
-    CHECK(state[0].shape() == Shape{2, 2, 20, 3});
+    CHECK(state[0].shape() == state_shape<TestType>());
     const Tensor two = net.forward(slice(in, 1, first, in.dim(1) - first), context);
     return concat({one, two}, 1);
   };
@@ -277,7 +284,8 @@ TEMPLATE_TEST_CASE("a stack passes its state on, with derivatives through it", "
   CHECK(difference(parts, whole) <= 1e-10 * largest(whole));
   // Recomputed blocks still let gradients into the state before.
   harness::State before(2), state;
-  for (Tensor& s : before) s = Rng(54).normal({2, 2, 20, 3}, DType::f64).set_requires_grad();
+  for (Tensor& s : before)
+    s = Rng(54).normal(state_shape<TestType>(), DType::f64).set_requires_grad();
   const auto gradient = [&](bool recompute) {
     state = before;
     harness::Context context;
@@ -289,7 +297,8 @@ TEMPLATE_TEST_CASE("a stack passes its state on, with derivatives through it", "
   CHECK(largest(gradient(false)) > 0);
 }
 
-TEMPLATE_TEST_CASE("what a stack cannot pass on is a usage error", "[stack]", S4dLayer, S4Layer) {
+TEMPLATE_TEST_CASE("what a stack cannot pass on is a usage error", "[stack]", S4dLayer, S4Layer,
+                   LsslLayer) {
   const Tensor x = Rng(55).normal({2, 10, 3}, DType::f64);
   harness::State state;
   harness::Context context;
@@ -307,7 +316,7 @@ TEMPLATE_TEST_CASE("what a stack cannot pass on is a usage error", "[stack]", S4
 }
 
 TEMPLATE_TEST_CASE("steppers come and go, and name a parameter that is not finite", "[stack]",
-                   S4dLayer, S4Layer) {
+                   S4dLayer, S4Layer, LsslLayer) {
   auto net = stack_of<TestType>(true);
   const Tensor x = Rng(56).normal({2, 100, 3}, DType::f64);
   for (int round = 0; round < 3; ++round) {
@@ -322,8 +331,8 @@ TEMPLATE_TEST_CASE("steppers come and go, and name a parameter that is not finit
         for (int64_t i = 0; i < p.parameter->value.numel(); ++i)
           p.parameter->value.template mutable_data<double>()[i] *= 1.01;
   }
-  net.blocks[1].layer.im.value.template mutable_data<double>()[2] = INFINITY;
-  CHECK_THROWS_WITH(net.stepper(1), Catch::Contains("blocks.1.layer.im"));
+  net.blocks[1].layer.D.value.template mutable_data<double>()[2] = INFINITY;
+  CHECK_THROWS_WITH(net.stepper(1), Catch::Contains("blocks.1.layer.D"));
 }
 
 TEST_CASE("a block with the norm after it, and its parameters", "[stack]") {
@@ -344,4 +353,81 @@ TEST_CASE("a block with the norm after it, and its parameters", "[stack]") {
   }
   config.norm_place = "middle";
   CHECK_THROWS_WITH(make(spec_of(20, 20), config, Rng(0)), Catch::Contains("pre, post"));
+}
+
+namespace {
+/// The network in another dtype, parameter by parameter.
+template <class L>
+Stack<L> in_double(Stack<L> net) {
+  for (const nn::NamedParameter& p : nn::parameters_of(net))
+    if (p.parameter->value.is_float()) p.parameter->value = p.parameter->value.to(DType::f64);
+  return net;
+}
+
+/// Everything learned for 200 steps of sign descent on the running mean of noise; then
+/// logits of convolution against those of single steps.
+template <class L>
+void check_parity_after_training(int64_t layers, int64_t width, int64_t length, int64_t batch,
+                                 const std::vector<std::string>& modes) {
+  StackConfig config;
+  config.layers = layers;
+  config.width = width;
+  typename L::Options o;
+  o.state = width;
+  harness::BackboneSpec spec = spec_of(4, 10);
+  spec.length = length;
+  auto net = Stack<L>::make("stack", spec, config, o, Rng(61));
+  std::vector<Tensor> xs;
+  std::vector<float> rates;
+  for (const auto& p : nn::parameters_of(net))
+    if (p.parameter->role != nn::Role::buffer) {
+      xs.push_back(p.parameter->value);
+      rates.push_back(p.parameter->role == nn::Role::dynamics ? 1e-3f : 3e-3f);
+    }
+  std::vector<Tensor> start;
+  for (const Tensor& x : xs) start.push_back(x.clone());
+  for (int step = 0; step < 200; ++step) {
+    const Tensor x = Rng(62).split(static_cast<uint64_t>(step)).normal({batch, length, 4});
+    const Tensor y = net.forward(x, harness::Context());
+    const Tensor target = pad(slice(x, 1, 0, length - 5), 1, 5, 0);
+    const auto g = grad(mean(square(slice(y, 2, 0, 4) - target)), xs);
+    for (std::size_t i = 0; i < xs.size(); ++i)
+      for (int64_t k = 0; k < xs[i].numel(); ++k) {
+        const float slope = g[i].data<float>()[k];
+        xs[i].mutable_data<float>()[k] -= slope == 0 ? 0 : std::copysign(rates[i], slope);
+      }
+  }
+  for (std::size_t i = 0; i < xs.size(); ++i) CHECK(difference(xs[i], start[i]) > 1e-3);
+  const auto precise = in_double(net);
+  for (const std::string& mode : modes) {
+    const auto parity = [&](auto model, DType dtype) {
+      if constexpr (std::is_same_v<L, S4Layer>)
+        for (auto& b : model.blocks)
+          b.layer.step_mode = mode == "dense" ? StepMode::dense : StepMode::linear;
+      const Tensor x = Rng(63).normal({1, length, 4}, dtype);
+      const auto stepper = model.stepper(1);
+      Tensor all;
+      for (int64_t t = 0; t < length; t += 8) {  // single steps inside
+        const Tensor part = stepper->prefill(slice(x, 1, t, std::min<int64_t>(8, length - t)));
+        all = all.defined() ? concat({all, part}, 1) : part;
+      }
+      return difference(all, model.forward(x, harness::Context()));
+    };
+    INFO(mode);
+    CHECK(parity(net, DType::f32) <= 1e-3);
+    CHECK(parity(precise, DType::f64) <= 1e-9);
+  }
+}
+}  // namespace
+
+TEST_CASE("convolution and steps agree after 200 steps of training", "[stack]") {
+  check_parity_after_training<S4Layer>(2, 16, 100, 2, {"linear", "dense"});
+  check_parity_after_training<S4dLayer>(2, 16, 100, 2, {"diagonal"});
+}
+
+// Acceptance size; a minute: build/tests/ssm_test "[long]"
+TEST_CASE("convolution and steps agree after training, 4 layers of width 64, length 784",
+          "[.][long]") {
+  check_parity_after_training<S4Layer>(4, 64, 784, 1, {"linear", "dense"});
+  check_parity_after_training<S4dLayer>(4, 64, 784, 1, {"diagonal"});
 }
