@@ -107,7 +107,10 @@ class Reproduction {
   json results(const Settings& file, bool& interrupted) {
     const Paper& paper = experiment_.paper;
     say(paper.title + "\n  paper  " + paper.citation + "\n  claim  " + paper.claim + "\n  scale  " +
-        paper.scale);
+        paper.scale +
+        (paper.minutes > 0
+             ? "\n  time   about " + table_number(paper.minutes) + " minutes on two cores"
+             : ""));
     plan();
     json out = {{"format", "kindred-reproduction"},
                 {"version", 1},
