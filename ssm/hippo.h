@@ -5,7 +5,7 @@
 //         as it stands (S4): e^{-s}, phi_n = r_n P_n(2 e^{-s} - 1)
 //   legt  A_nk = -(r_n r_k / theta) (n>=k), the same times (-1)^{n-k} (n<k); B = r / theta.
 //         Window [0, theta], phi_n = r_n P_n(1 - 2 s / theta)
-//   lagt  A_nk = -1 (n>k), -1/2 (n=k), 0 (n<k); B = 1. Decay e^{-s}, phi_n = L_n(s)
+//   lagt  A_nk = -1 (n>k), -1/2 (n=k), 0 (n<k); B = 1. All s >= 0 alike, phi_n = e^{-s/2} L_n(s)
 //   fout  A = R - B B^T, R = rotations pi k [[0, -1], [1, 0]] on (2k, 2k+1), B = (1, 0, sqrt 2, 0,
 //         sqrt 2, ...); both times 2 / theta. Window [0, theta], phi = 1, sqrt 2 cos, sqrt 2 sin of
 //         2 pi k s / theta (the sine of k = 0 is an idle state)

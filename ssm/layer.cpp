@@ -1,4 +1,3 @@
-// Construction and convolution mode of the S4D layer; recurrence.cpp is its other mode.
 #include "ssm/layer.h"
 
 #include <cmath>
@@ -9,63 +8,69 @@
 
 namespace kindred::ssm {
 
-namespace {
+nn::Parameter initial_log_dt(const Shape& shape, double dt_min, double dt_max, const Rng& rng,
+                             DType dtype) {
+  check(dt_min > 0 && dt_min <= dt_max, "model.dt_min", dt_min, " and model.dt_max ", dt_max,
+        " need 0 < dt_min <= dt_max");
+  Tensor log_dt = rng.uniform(shape, DType::f64);
+  const double low = std::log(dt_min), high = std::log(dt_max);
+  for (int64_t i = 0; i < log_dt.numel(); ++i)
+    log_dt.mutable_data<double>()[i] = low + (high - low) * log_dt.data<double>()[i];
+  return nn::given(log_dt.to(dtype), nn::Role::dynamics);
+}
 
-/// A parameter [H, M] with the same row f(n) for every channel.
-template <class F>
-nn::Parameter same_rows(int64_t H, int64_t M, DType dtype, F f) {
-  Tensor t = Tensor::empty({H, M}, DType::f64);
-  for (int64_t i = 0; i < H * M; ++i)
-    t.mutable_data<double>()[i] = f(static_cast<std::size_t>(i % M));
+int64_t checked_copies(int64_t copies, int64_t width) {
+  if (copies == 0) return width;
+  check(copies > 0 && width % copies == 0, "model.n_ssm", copies,
+        " copies of the dynamics do not divide model.width = ", width);
+  return copies;
+}
+
+nn::Parameter dynamics_rows(int64_t copies, const std::vector<std::vector<double>>& rows,
+                            DType dtype) {
+  const auto M = static_cast<int64_t>(rows[0].size());
+  Tensor t = Tensor::empty({copies, M}, DType::f64);
+  for (int64_t i = 0; i < t.numel(); ++i)
+    t.mutable_data<double>()[i] =
+        rows[static_cast<std::size_t>(i / M) % rows.size()][static_cast<std::size_t>(i % M)];
   return nn::given(t.to(dtype), nn::Role::dynamics);
 }
 
-/// Planes of N(0, 1/2) times B.
-nn::Parameter output_matrix(int64_t H, const std::vector<double>& B, DType dtype, const Rng& rng) {
-  const auto M = static_cast<int64_t>(B.size());
-  Tensor t = rng.normal({2, H, M}, DType::f64);
-  for (int64_t i = 0; i < t.numel(); ++i)
-    t.mutable_data<double>()[i] *= std::sqrt(0.5) * B[static_cast<std::size_t>(i % M)];
-  return nn::given(t.to(dtype), nn::Role::matrix);
+Tensor per_channel(const Tensor& shared, int64_t H) {
+  const int64_t copies = shared.dim(-2), M = shared.dim(-1);
+  if (copies == H) return shared;
+  Shape grouped = shared.shape().part(0, shared.rank() - 1), all = grouped.with(-1, H);
+  grouped.push_back(1);
+  grouped.push_back(M);
+  all.push_back(M);
+  return reshape(broadcast_to(reshape(shared, grouped), grouped.with(-2, H / copies)), all);
 }
 
-}  // namespace
-
-Layer Layer::make(const LayerOptions& o, const Rng& rng, DType dtype) {
-  check(o.width >= 1, "ssm", "width ", o.width, " of a layer");
-  check(o.dt_min > 0 && o.dt_min <= o.dt_max, "ssm", "step sizes dt_min ", o.dt_min, ", dt_max ",
-        o.dt_max, "; 0 < dt_min <= dt_max is needed");
-  const Spectrum s = initial_spectrum(o.init, o.state);
-  const int64_t H = o.width, M = o.state / 2;
-  Tensor log_dt = rng.split("log_dt").uniform({H}, DType::f64);
-  const double low = std::log(o.dt_min), high = std::log(o.dt_max);
-  for (int64_t h = 0; h < H; ++h)
-    log_dt.mutable_data<double>()[h] = low + (high - low) * log_dt.data<double>()[h];
-
-  Layer layer;
-  layer.rule = o.rule;
-  layer.log_dt = nn::given(log_dt.to(dtype), nn::Role::dynamics);
-  layer.log_neg_re = same_rows(H, M, dtype, [&](std::size_t n) { return std::log(-s.re[n]); });
-  layer.im = same_rows(H, M, dtype, [&](std::size_t n) { return s.im[n]; });
-  layer.C = output_matrix(H, s.B, dtype, rng.split("C"));
-  if (o.bidirectional) layer.C_reverse = output_matrix(H, s.B, dtype, rng.split("C_reverse"));
-  layer.D = nn::constant({H}, 1, nn::Role::bias, dtype);
-  return layer;
+Tensor at_rate(const Tensor& log_dt, double rate) {
+  return rate == 1 ? log_dt : add_scalar(log_dt, std::log(rate));
 }
 
-Tensor Layer::kernel(int64_t length) const {
-  const Tensor k = s4d_kernel(log_neg_re.value, im.value, C.value, log_dt.value, length, rule);
-  return k + pad(reshape(D.value, {D.value.numel(), 1}), 1, 0, length - 1);
+void check_input(const Tensor& u, int64_t H) {
+  check(u.rank() == 3 && u.dim(2) == H && u.dim(1) > 0, "ssm", "a layer of width ", H, " got ",
+        u.shape());
 }
 
-Tensor Layer::operator()(const Tensor& u) const {
-  const int64_t H = D.value.numel();
-  check(u.rank() == 3 && u.dim(2) == H, "ssm", "a layer of width ", H, " got ", u.shape());
+Tensor convolve(const Tensor& u, const Tensor& k, const Tensor& r) {
+  const Tensor y = fftconv(u, k);
   const int64_t L = u.dim(1);
-  const Tensor y = fftconv(u, kernel(L));
-  if (!C_reverse || L == 1) return y;
-  const Tensor r = s4d_kernel(log_neg_re.value, im.value, C_reverse->value, log_dt.value, L, rule);
+  if (!r.defined() || L == 1) return y;
   return y + fftcorr(u, pad(slice(r, 1, 1, L - 1), 1, 1, 0));
+}
+
+Tensor with_skip(const Tensor& k, const Tensor& D) {
+  return k + pad(reshape(D, {D.numel(), 1}), 1, 0, k.dim(1) - 1);
+}
+
+void check_finite(const std::string& path, const Tensor& values) {
+  for (int64_t i = 0; i < values.numel(); ++i)
+    if (!std::isfinite(values.item(i)))
+      fail(Fault::numeric, "ssm", "parameter ", path, " is not finite: value ", i, " of ",
+           values.shape(), " is ", values.item(i));
 }
 
 }  // namespace kindred::ssm

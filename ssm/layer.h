@@ -1,55 +1,50 @@
-// The S4D layer (Gu, Gupta, Goel and Re 2022): H independent linear systems, one a channel,
-//   x' = diag(lambda) x + u,   y = 2 Re(C x) + D u,
-// discretised with a learned step dt and evaluated as a causal convolution. [B, L, H] -> [B, L, H].
-// Bidirectional layers add the same modes read backwards in time with outputs of their own:
-//   y_t = sum_{i>=0} k_i u_{t-i} + sum_{i>=1} r_i u_{t+i}   (r_0 is unused, so lag 0 counts once).
-// M = N/2 stored modes a channel, complex numbers as planes [2, ...].
+// What the layers of this room have in common: H independent linear systems, one a channel, between
+// u [B, L, H] and y [B, L, H]. A layer kind is a plain struct with describe() and
+//   Options                       described settings; fit() takes what the stack decides
+//   make(options, rng, dtype)
+//   operator()(u, rate)           from the zero state
+//   pass(u, before, rate)         with the state in and out
+//   Stepping, stepping(batch)     the same step by step
 #pragma once
-#include <optional>
+#include <string>
+#include <vector>
 
-#include "autodiff/ops/s4d_kernel.h"
+#include "autodiff/rng.h"
 #include "nn/init.h"
-#include "ssm/spectrum.h"
 
 namespace kindred::ssm {
 
-struct LayerOptions {
-  int64_t width = 0;   ///< H
-  int64_t state = 64;  ///< N, even
-  Init init = Init::legs;
-  Discretisation rule = Discretisation::zoh;
-  double dt_min = 1e-3, dt_max = 1e-1;  ///< log dt starts uniform between their logarithms
-  bool bidirectional = false;
+/// From this many steps on a stepping layer works by matrix products instead of step by step.
+inline constexpr int64_t kPrefill = 64;
+
+/// Outputs of a stretch of a sequence and the state after it.
+struct Passed {
+  Tensor y, after;
 };
 
-struct Layer {
-  Discretisation rule = Discretisation::zoh;
-  // Role::dynamics (own small learning rate, no weight decay: without it accuracy suffers badly).
-  nn::Parameter log_dt;      ///< [H]
-  nn::Parameter log_neg_re;  ///< [H, M]: Re lambda = -exp(log_neg_re), never unstable
-  nn::Parameter im;          ///< [H, M]
-  // Trained like other weights.
-  nn::Parameter C;                         ///< [2, H, M], N(0, 1/2) in each plane, times B
-  std::optional<nn::Parameter> C_reverse;  ///< bidirectional only
-  nn::Parameter D;                         ///< [H], ones; not decayed
-
-  /// Usage error for an odd or empty state and unless 0 < dt_min <= dt_max.
-  static Layer make(const LayerOptions& options, const Rng& rng, DType dtype = DType::f32);
-
-  /// Impulse response [H, length], the skip D included at lag 0.
-  Tensor kernel(int64_t length) const;
-  /// u [B, L, H] -> y [B, L, H], from the zero state.
-  Tensor operator()(const Tensor& u) const;
-
-  template <class Self, class V>
-  static void describe(Self& self, V& visit) {
-    visit("log_dt", self.log_dt);
-    visit("log_neg_re", self.log_neg_re);
-    visit("im", self.im);
-    visit("C", self.C);
-    visit("C_reverse", self.C_reverse);
-    visit("D", self.D);
-  }
-};
+/// log dt of new channels: uniform between the logarithms, [H], or [H, M] with a step a state.
+/// Usage error unless 0 < dt_min <= dt_max.
+nn::Parameter initial_log_dt(const Shape& shape, double dt_min, double dt_max, const Rng& rng,
+                             DType dtype);
+/// Number of copies of the dynamics that `width` channels share: 0 stands for one a channel. Usage
+/// error unless it divides the width.
+int64_t checked_copies(int64_t copies, int64_t width);
+/// A parameter [copies, M] of Role::dynamics; one row of values stands for all.
+nn::Parameter dynamics_rows(int64_t copies, const std::vector<std::vector<double>>& rows,
+                            DType dtype);
+/// Parameters of shared dynamics [..., copies, M] -> [..., H, M]: H / copies neighbouring channels
+/// use one copy.
+Tensor per_channel(const Tensor& shared, int64_t H);
+/// log dt of `rate` times the step.
+Tensor at_rate(const Tensor& log_dt, double rate);
+/// Usage error unless u is [B, L, H].
+void check_input(const Tensor& u, int64_t H);
+/// y_t = sum_{i>=0} k_i u_{t-i} + sum_{i>=1} r_i u_{t+i}; r (undefined: none) has its r_0 unused,
+/// so lag 0 counts once. k, r [H, L].
+Tensor convolve(const Tensor& u, const Tensor& k, const Tensor& r);
+/// k [H, L] with the skip connection D [H] at lag 0.
+Tensor with_skip(const Tensor& k, const Tensor& D);
+/// Numeric error that names the first parameter with a value that is not finite.
+void check_finite(const std::string& path, const Tensor& values);
 
 }  // namespace kindred::ssm

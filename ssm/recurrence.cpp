@@ -2,8 +2,6 @@
 // the rounding of A itself, l times over, would be the largest error of all in f32.
 #include "ssm/recurrence.h"
 
-#include <cmath>
-
 #include "autodiff/parallel.h"
 
 namespace kindred::ssm {
@@ -40,11 +38,10 @@ void advance_tile(const T* __restrict modes, const T* __restrict skip, T* __rest
 
 }  // namespace
 
-Recurrence::Recurrence(const Layer& layer, int64_t batch)
-    : B_(batch), H_(layer.im.value.dim(0)), M_(layer.im.value.dim(1)) {
-  check(!layer.C_reverse, "ssm", "a bidirectional layer cannot run step by step");
+Recurrence::Recurrence(const Modes& modes, const Tensor& D, int64_t batch)
+    : B_(batch), H_(modes.H), M_(modes.M) {
   check(batch >= 1, "ssm", "stepping ", batch, " sequences");
-  const DType dtype = layer.im.value.dtype();
+  const DType dtype = D.dtype();
   dispatch_float(dtype, [&]<class T>(T) {
     constexpr int64_t W = kLanes<T>;
     const int64_t tiles = (H_ + W - 1) / W;
@@ -53,18 +50,13 @@ Recurrence::Recurrence(const Layer& layer, int64_t batch)
     state_ = Tensor::zeros({B_, tiles, M_, 2, W}, dtype);
     for (int64_t h = 0; h < H_; ++h) {
       const int64_t tile = h / W, lane = h % W;
-      const double dt = std::exp(layer.log_dt.value.item(h));
-      skip_.mutable_data<T>()[tile * W + lane] = layer.D.value.data<T>()[h];
+      skip_.mutable_data<T>()[tile * W + lane] = D.data<T>()[h];
       for (int64_t m = 0; m < M_; ++m) {
-        const int64_t at = h * M_ + m;
-        const std::complex<double> lambda(-std::exp(layer.log_neg_re.value.item(at)),
-                                          layer.im.value.item(at));
-        const std::complex<double> C(layer.C.value.item(at), layer.C.value.item(H_ * M_ + at));
-        const DiscreteMode mode = discretise(lambda, dt, layer.rule);
-        const std::complex<double> out = 2. * C * mode.phi;
+        const auto at = static_cast<std::size_t>(h * M_ + m);
+        const std::complex<double> A = modes.A[at] - 1., out = 2. * modes.out[at];
         T* cell = modes_.mutable_data<T>() + (tile * M_ + m) * 4 * W + lane;
-        cell[0] = static_cast<T>(mode.A.real() - 1);
-        cell[W] = static_cast<T>(mode.A.imag());
+        cell[0] = static_cast<T>(A.real());
+        cell[W] = static_cast<T>(A.imag());
         cell[2 * W] = static_cast<T>(out.real());
         cell[3 * W] = static_cast<T>(out.imag());
       }
@@ -72,10 +64,49 @@ Recurrence::Recurrence(const Layer& layer, int64_t batch)
   });
 }
 
-Tensor Recurrence::advance(const Tensor& u) {
+void Recurrence::check_input(const Tensor& u) const {
   check(u.rank() == 3 && u.dim(0) == B_ && u.dim(2) == H_ && u.dtype() == state_.dtype(), "ssm",
         "stepping wants u [", B_, ", n, ", H_, "] of ", name(state_.dtype()), ", got ", u.shape(),
         ' ', name(u.dtype()));
+}
+
+Tensor Recurrence::state() const {
+  if (fresh_) return {};
+  Tensor x = Tensor::empty({2, B_, H_, M_}, state_.dtype());
+  dispatch_float(x.dtype(), [&]<class T>(T) {
+    constexpr int64_t W = kLanes<T>;
+    const int64_t tiles = (H_ + W - 1) / W;
+    const T* from = state_.data<T>();
+    T* to = x.mutable_data<T>();
+    for (int64_t plane = 0; plane < 2; ++plane)
+      for (int64_t b = 0; b < B_; ++b)
+        for (int64_t h = 0; h < H_; ++h)
+          for (int64_t m = 0; m < M_; ++m)
+            *to++ = from[(((b * tiles + h / W) * M_ + m) * 2 + plane) * W + h % W];
+  });
+  return x;
+}
+
+void Recurrence::set_state(const Tensor& x) {
+  check(x.shape() == Shape{2, B_, H_, M_} && x.dtype() == state_.dtype(), "ssm", "a state ",
+        x.shape(), " where [2, ", B_, ", ", H_, ", ", M_, "] is due");
+  fresh_ = false;
+  dispatch_float(x.dtype(), [&]<class T>(T) {
+    constexpr int64_t W = kLanes<T>;
+    const int64_t tiles = (H_ + W - 1) / W;
+    const T* from = x.data<T>();
+    T* to = state_.mutable_data<T>();
+    for (int64_t plane = 0; plane < 2; ++plane)
+      for (int64_t b = 0; b < B_; ++b)
+        for (int64_t h = 0; h < H_; ++h)
+          for (int64_t m = 0; m < M_; ++m)
+            to[(((b * tiles + h / W) * M_ + m) * 2 + plane) * W + h % W] = *from++;
+  });
+}
+
+Tensor Recurrence::advance(const Tensor& u) {
+  check_input(u);
+  fresh_ = false;
   const int64_t n = u.dim(1);
   Tensor y = Tensor::empty(u.shape(), u.dtype());
   dispatch_float(u.dtype(), [&]<class T>(T) {

@@ -4,16 +4,16 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/glu.h"
 #include "nn/linear.h"
-#include "ssm/layer.h"
+#include "ssm/s4d_layer.h"
 
 namespace kindred::apps::bench {
 
 struct GatedLayer {
-  ssm::Layer layer;
+  ssm::S4dLayer layer;
   nn::Linear mix;
 
-  static GatedLayer make(const ssm::LayerOptions& options, const Rng& rng) {
-    return {ssm::Layer::make(options, rng.split("layer")),
+  static GatedLayer make(const ssm::S4dOptions& options, const Rng& rng) {
+    return {ssm::S4dLayer::make(options, rng.split("layer")),
             nn::Linear::make_uniform(options.width, 2 * options.width, true, rng.split("mix"))};
   }
   Tensor operator()(const Tensor& x) const { return glu(mix(gelu_erf(layer(x)))); }

@@ -47,7 +47,7 @@ std::vector<std::function<void()>> make_layers(int64_t length, int64_t batch) {
   const Shape shape{batch, length, kWidth};
   const Tensor x = rng.split("input").normal(shape).set_requires_grad();
   const Tensor seed = rng.split("seed").normal(shape);
-  ssm::LayerOptions options;
+  ssm::S4dOptions options;
   options.width = kWidth;
   options.state = kState;
   return {make_step(AttentionLayer{nn::Linear::make(kWidth, 3 * kWidth, true, rng.split("qkv")),

@@ -22,10 +22,10 @@ class LayerWork final : public Work {
   LayerWork(const LayerSize& size, const WorkOptions& options) {
     set_gemm_precision(options.precision == "bf16" ? GemmPrecision::bf16 : GemmPrecision::f32);
     const Rng rng(1);
-    ssm::LayerOptions layer;
+    ssm::S4dOptions layer;
     layer.width = size.width;
     layer.state = size.state;
-    layer.init = ssm::Init::lin;
+    layer.init = "lin";
     model_ = GatedLayer::make(layer, rng);
     const Shape sequence{size.batch, size.length, size.width};
     input_ = rng.split("input").normal(sequence).set_requires_grad();

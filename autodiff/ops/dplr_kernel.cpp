@@ -19,26 +19,13 @@ namespace {
 
 using Complex = std::complex<double>;
 using dplr::Circle;
-using dplr::kSums;
+using dplr::Mode;
 using dplr::ModeGradient;
 
 enum Input { kLogNegRe, kIm, kP, kB, kC, kLogDt, kInputs };
 
 struct Settings {
   int64_t length;
-};
-
-/// Parameters of one mode in double, and v_00 .. v_11.
-struct Parameters {
-  double dt;
-  Complex lambda, P, B, C;
-  Complex a() const { return dt * lambda; }
-  void numerators(Complex* v) const {
-    v[0] = dt * C * B;
-    v[1] = dt * C * P;
-    v[2] = dt * std::conj(P) * B;
-    v[3] = dt * std::norm(P);
-  }
 };
 
 template <class T>
@@ -51,7 +38,7 @@ struct Inputs {
     for (int i = 0; i < kInputs; ++i) in[i] = tensors[static_cast<std::size_t>(i)].data<T>();
   }
   int64_t step_at(int64_t h, int64_t n) const { return step_per_mode ? h * M + n : h; }
-  Parameters operator()(int64_t h, int64_t n) const {
+  Mode operator()(int64_t h, int64_t n) const {
     const int64_t at = h * M + n, plane = H * M;
     const auto number = [&](Input i, int64_t k) { return static_cast<double>(in[i][k]); };
     const auto pair = [&](Input i) { return Complex(number(i, at), number(i, plane + at)); };
@@ -61,19 +48,8 @@ struct Inputs {
             pair(kB),
             pair(kC)};
   }
-  void modes(int64_t h, dplr::Mode<T>* out) const {
-    for (int64_t n = 0; n < M; ++n) {
-      const Parameters p = (*this)(h, n);
-      const Complex a = p.a();
-      Complex v[kSums];
-      p.numerators(v);
-      out[n].size = static_cast<T>(std::abs(a));
-      out[n].damping = static_cast<T>(-a.real());
-      for (int k = 0; k < kSums; ++k) {
-        out[n].re[k] = static_cast<T>(v[k].real());
-        out[n].turned_re[k] = static_cast<T>((v[k] * std::conj(a)).real());
-      }
-    }
+  void modes(int64_t h, Mode* out) const {
+    for (int64_t n = 0; n < M; ++n) out[n] = (*this)(h, n);
   }
 };
 
@@ -93,22 +69,18 @@ class Cut {
   std::uintptr_t start_, at_;
 };
 
-/// A thread's scratch: modes of one channel, planes of two spectra, what the transform needs, and,
-/// for the derivative, the planes and sums of dplr::spectrum_gradient.
+/// A thread's scratch: modes of one channel, planes of two spectra, what transform and sums need.
 template <class T>
 struct Workspace {
-  dplr::Mode<T>* modes;
-  T *spectra, *transform, *planes = nullptr;
-  Vector<T>* sums = nullptr;
+  Mode* modes;
+  T *spectra, *transform, *sums;
   ModeGradient* gradients = nullptr;
   Workspace(Cut& cut, const Circle& circle, const RfftPair<T>& rfft, int64_t M, bool derivative) {
-    modes = cut.take<dplr::Mode<T>>(M);
+    modes = cut.take<Mode>(M);
     spectra = cut.take<T>(4 * circle.padded());
     transform = cut.take<T>(rfft.scratch());
-    if (!derivative) return;
-    planes = cut.take<T>(2 * kSums * circle.padded());
-    sums = cut.take<Vector<T>>((2 * kSums + 2) * M);
-    gradients = cut.take<ModeGradient>(M);
+    sums = cut.take<T>(derivative ? dplr::gradient_scratch(circle, M) : dplr::spectrum_scratch(M));
+    if (derivative) gradients = cut.take<ModeGradient>(M);
   }
   Bins<T> bins(const Circle& circle, int channel) const {
     T* at = spectra + 2 * channel * circle.padded();
@@ -140,7 +112,7 @@ void forward(std::span<const Tensor> in, int64_t L, std::span<Tensor> out) {
     for (int k = 0; k < (two ? 2 : 1); ++k) {
       p.modes(h + k, work.modes);
       dplr::spectrum_of(circle, work.modes, p.M, work.bins(circle, k).re,
-                        ratios + (h + k) * 4 * circle.padded());
+                        ratios + (h + k) * 4 * circle.padded(), work.sums);
     }
     const auto spectrum = [&](int k) {
       const Bins<T> b = work.bins(circle, k);
@@ -151,30 +123,18 @@ void forward(std::span<const Tensor> in, int64_t L, std::span<Tensor> out) {
   });
 }
 
-/// Gradients of one mode's parameters, added to log_dt's and written to the others'.
+/// Gradients of one mode's parameters; planes lie `plane` elements apart.
 template <class T>
-void chain(const Parameters& p, const ModeGradient& g, T* const* d, int64_t at, int64_t plane,
-           T& log_dt) {
-  const Complex a = p.a();
-  Complex v[kSums], dv[kSums];
-  p.numerators(v);
-  Complex da = 2. * g.size_squared * a + g.re_a;
-  double step = 0;
-  for (int k = 0; k < kSums; ++k) {
-    dv[k] = g.re[k] + g.turned_re[k] * a;
-    da += g.turned_re[k] * v[k];
-    step += (std::conj(dv[k]) * v[k]).real();
-  }
-  const auto store = [&](Input i, Complex z) {
+void store(const Mode& mode, const ModeGradient& g, T* const* d, int64_t at, int64_t plane) {
+  const auto put = [&](Input i, Complex z) {
     d[i][at] = static_cast<T>(z.real());
     d[i][plane + at] = static_cast<T>(z.imag());
   };
-  store(kC, p.dt * (std::conj(p.B) * dv[0] + std::conj(p.P) * dv[1]));
-  store(kB, p.dt * (std::conj(p.C) * dv[0] + p.P * dv[2]));
-  store(kP, p.dt * (std::conj(p.C) * dv[1] + p.B * std::conj(dv[2]) + 2. * dv[3].real() * p.P));
-  d[kLogNegRe][at] = static_cast<T>(da.real() * a.real());
-  d[kIm][at] = static_cast<T>(p.dt * da.imag());
-  log_dt += static_cast<T>(step + (std::conj(da) * a).real());
+  put(kP, g.P);
+  put(kB, g.B);
+  put(kC, g.C);
+  d[kLogNegRe][at] = static_cast<T>(g.a.real() * mode.a().real());
+  d[kIm][at] = static_cast<T>(mode.dt * g.a.imag());
 }
 
 template <class T>
@@ -201,12 +161,12 @@ void backward(const Vjp& v) {
       }
       p.modes(h, work.modes);
       dplr::spectrum_gradient(circle, work.modes, p.M, G.re, ratios + h * 4 * circle.padded(),
-                              work.planes, work.sums, work.gradients);
-      if (!p.step_per_mode) d[kLogDt][h] = 0;
+                              work.sums, work.gradients);
+      double log_dt = 0;
       for (int64_t n = 0; n < p.M; ++n) {
-        T& log_dt = d[kLogDt][p.step_at(h, n)];
-        if (p.step_per_mode) log_dt = 0;
-        chain(p(h, n), work.gradients[n], d, h * p.M + n, p.H * p.M, log_dt);
+        store(work.modes[n], work.gradients[n], d, h * p.M + n, p.H * p.M);
+        log_dt = work.gradients[n].log_dt + (p.step_per_mode ? 0 : log_dt);
+        d[kLogDt][p.step_at(h, n)] = static_cast<T>(log_dt);
       }
     }
   });

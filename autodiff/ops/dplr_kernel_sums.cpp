@@ -1,9 +1,14 @@
-// With u^ = dLoss/dRe u + i dLoss/dIm u, F = c + i s and r_1, r_2 as in the header:
-//   q_00^ = conj(F) G,  q_01^ = -c conj(r_2) q_00^,  q_10^ = -c conj(r_1) q_00^,
-//   q_11^ = c^2 conj(r_1 r_2) q_00^
-//   (Re v)^ = Re sum_j conj(4 i s rho) q_v^,   (Re v conj(a))^ = -Re sum_j conj(2 c rho) q_v^
-//   rho^ = sum_v conj(4 i s Re v - 2 c Re(v conj(a))) q_v^ = -2 Y,  W = conj(rho)^2 Y
-//   (|a|^2)^ = 2 sum_j c^2 Re W,   (Re a)^ = -8 sum_j s c Im W.
+// The derivative: with u^ = dLoss/dRe u + i dLoss/dIm u, r_1, r_2 as in the header, and
+//   H = conj(c + i s) G,  R = 1 / (2 i s - a c),
+//   X = R (B - c r_2 P),  Y = R (C - c r_1 conj(P)),
+// and R', X', Y' the same of the conjugate mode (a, P, B, C conjugated; s, c, r_1, r_2 as they
+// are):
+//   C^ = dt sum_j conj(X) H + X' conj(H),   B^ = dt sum_j conj(Y) H + Y' conj(H)
+//   P^ = -dt sum_j U_2 conj(Y) + conj(U_2) Y' + U_1 conj(X') + conj(U_1) X,  U_k = c conj(r_k) H
+//   a^ = dt sum_j c (conj(X Y) H + X' Y' conj(H))
+//   (log dt)^ = dt sum_j 2 s Im(conj(X Y) H - X' Y' conj(H))
+// At a resonance R is large and what it multiplies in X and Y small. Expanded into derivatives by
+// q_00 .. q_11 the same sums would lose twice the digits there.
 #include "autodiff/ops/dplr_kernel_sums.h"
 
 #include <algorithm>
@@ -22,26 +27,48 @@ inline Vector<double> reciprocal(const Vector<double>& x) { return 1. / x; }
 inline Vector<float> reciprocal(const Vector<float>& x) {
 #if defined(__AVX512F__)
   // 14 bits and one Newton step: a quarter of the time of a division.
-  const auto y = reinterpret_cast<Vector<float>>(_mm512_maskz_rcp14_ps(0xffff, reinterpret_cast<__m512>(x)));
+  const auto y =
+      reinterpret_cast<Vector<float>>(_mm512_maskz_rcp14_ps(0xffff, reinterpret_cast<__m512>(x)));
   return y + y * (1.f - x * y);
 #else
   return 1.f / x;
 #endif
 }
 
-/// rho of one mode at a vector of bins.
+/// v_00, v_01, v_10, v_11 and how a mode enters their sums.
+constexpr int kSums = 4;
 template <class T>
-struct Rho {
-  Vector<T> re, im;
-  inline __attribute__((always_inline))
-  Rho(const Mode<T>& mode, const Vector<T>& two_s, const Vector<T>& c, const Vector<T>& four_sc) {
-    const Vector<T> real = (mode.size * c - two_s) * (mode.size * c + two_s);
-    const Vector<T> minus_imag = -mode.damping * four_sc;
-    const Vector<T> inverse = reciprocal(real * real + minus_imag * minus_imag);
-    re = real * inverse;
-    im = minus_imag * inverse;
+struct PairTerms {
+  T size, damping;                ///< |a|, -Re a
+  T re[kSums], turned_re[kSums];  ///< Re v, Re(v conj(a))
+
+  explicit PairTerms(const Mode& mode) {
+    const std::complex<double> a = mode.a();
+    const std::complex<double> v[kSums] = {mode.dt * mode.C * mode.B, mode.dt * mode.C * mode.P,
+                                           mode.dt * std::conj(mode.P) * mode.B,
+                                           mode.dt * std::norm(mode.P)};
+    size = static_cast<T>(std::abs(a));
+    damping = static_cast<T>(-a.real());
+    for (int k = 0; k < kSums; ++k) {
+      re[k] = static_cast<T>(v[k].real());
+      turned_re[k] = static_cast<T>((v[k] * std::conj(a)).real());
+    }
   }
 };
+
+template <class T>
+struct Complex {
+  Vector<T> re, im;
+};
+template <class T>
+inline Complex<T> operator*(const Complex<T>& x, const Complex<T>& y) {
+  return {x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re};
+}
+/// conj(x) y.
+template <class T>
+inline Complex<T> conj_times(const Complex<T>& x, const Complex<T>& y) {
+  return {x.re * y.re + x.im * y.im, x.re * y.im - x.im * y.re};
+}
 
 }  // namespace
 
@@ -66,158 +93,175 @@ Circle::Circle(int64_t length, DType dtype)
   });
 }
 
+int64_t spectrum_scratch(int64_t M) {
+  return M * static_cast<int64_t>(sizeof(PairTerms<float>) / sizeof(float));
+}
+
 template <class T>
-void spectrum_of(const Circle& circle, const Mode<T>* modes, int64_t M, T* spectrum, T* ratios) {
+void spectrum_of(const Circle& circle, const Mode* modes, int64_t M, T* spectrum, T* ratios,
+                 T* scratch) {
   using V = Vector<T>;
+  auto* terms = reinterpret_cast<PairTerms<T>*>(scratch);
+  for (int64_t n = 0; n < M; ++n) terms[n] = PairTerms<T>(modes[n]);
   const int64_t padded = circle.padded();
   for (int64_t j = 0; j < padded; j += kLanes<T>) {
     const V two_s = as_vector(circle.two_sin<T>() + j), c = as_vector(circle.cos<T>() + j);
     const V four_sc = 2 * two_s * c;
-    V re_re[kSums] = {}, re_im[kSums] = {};          // sums of Re v rho
-    V turned_re[kSums] = {}, turned_im[kSums] = {};  // sums of Re(v conj(a)) rho
+    Complex<T> sum[kSums] = {}, turned[kSums] = {};  // sums of rho Re v and of rho Re(v conj(a))
     for (int64_t n = 0; n < M; ++n) {
-      const Mode<T>& mode = modes[n];
-      const Rho<T> rho(mode, two_s, c, four_sc);
+      const PairTerms<T>& mode = terms[n];
+      const V real = (mode.size * c - two_s) * (mode.size * c + two_s);
+      const V minus_imag = -mode.damping * four_sc;
+      const V inverse = reciprocal(real * real + minus_imag * minus_imag);
+      const V rho_re = real * inverse, rho_im = minus_imag * inverse;
 #pragma GCC unroll 4
       for (int v = 0; v < kSums; ++v) {
-        re_re[v] += mode.re[v] * rho.re;
-        re_im[v] += mode.re[v] * rho.im;
-        turned_re[v] += mode.turned_re[v] * rho.re;
-        turned_im[v] += mode.turned_re[v] * rho.im;
+        sum[v].re += mode.re[v] * rho_re;
+        sum[v].im += mode.re[v] * rho_im;
+        turned[v].re += mode.turned_re[v] * rho_re;
+        turned[v].im += mode.turned_re[v] * rho_im;
       }
     }
-    V q_re[kSums], q_im[kSums];
+    Complex<T> q[kSums];
 #pragma GCC unroll 4
-    for (int v = 0; v < kSums; ++v) {
-      q_re[v] = -2 * (c * turned_re[v] + two_s * re_im[v]);
-      q_im[v] = 2 * (two_s * re_re[v] - c * turned_im[v]);
-    }
-    const V e_re = 1 + c * q_re[3], e_im = c * q_im[3];
-    const V inverse = 1 / (e_re * e_re + e_im * e_im);
-    const V d_re = e_re * inverse, d_im = -e_im * inverse;
-    const V r1_re = q_re[1] * d_re - q_im[1] * d_im, r1_im = q_re[1] * d_im + q_im[1] * d_re;
-    const V r2_re = q_re[2] * d_re - q_im[2] * d_im, r2_im = q_re[2] * d_im + q_im[2] * d_re;
-    const V x_re = q_re[0] - c * (r1_re * q_re[2] - r1_im * q_im[2]);
-    const V x_im = q_im[0] - c * (r1_re * q_im[2] + r1_im * q_re[2]);
-    const V s = two_s * T(0.5);
-    as_vector(spectrum + j) = c * x_re - s * x_im;
-    as_vector(spectrum + padded + j) = c * x_im + s * x_re;
-    as_vector(ratios + j) = r1_re;
-    as_vector(ratios + padded + j) = r1_im;
-    as_vector(ratios + 2 * padded + j) = r2_re;
-    as_vector(ratios + 3 * padded + j) = r2_im;
+    for (int v = 0; v < kSums; ++v)
+      q[v] = {-2 * (c * turned[v].re + two_s * sum[v].im),
+              2 * (two_s * sum[v].re - c * turned[v].im)};
+    const V e_re = 1 + c * q[3].re, e_im = c * q[3].im;
+    const V size = 1 / (e_re * e_re + e_im * e_im);
+    const Complex<T> inverse_e{e_re * size, -e_im * size};
+    const Complex<T> r1 = q[1] * inverse_e, r2 = q[2] * inverse_e, away = r1 * q[2];
+    const Complex<T> rest{q[0].re - c * away.re, q[0].im - c * away.im};
+    const Complex<T> result = Complex<T>{c, T(0.5) * two_s} * rest;
+    as_vector(spectrum + j) = result.re;
+    as_vector(spectrum + padded + j) = result.im;
+    as_vector(ratios + j) = r1.re;
+    as_vector(ratios + padded + j) = r1.im;
+    as_vector(ratios + 2 * padded + j) = r2.re;
+    as_vector(ratios + 3 * padded + j) = r2.im;
   }
 }
 
 namespace {
 
-/// q_v^ as planes [2 v], [2 v + 1] of `q`.
+/// What the derivative needs of a bin: planes [2 k], [2 k + 1] of H, U_1, U_2, c r_1, c r_2.
+enum Plane { kH = 0, kU1 = 2, kU2 = 4, kCr1 = 6, kCr2 = 8, kPlanes = 10 };
+
 template <class T>
-void numerator_gradients(const Circle& circle, const T* G, const T* ratios, T* q) {
-  using V = Vector<T>;
+void fill_planes(const Circle& circle, const T* G, const T* ratios, T* planes) {
   const int64_t padded = circle.padded(), bins = circle.bins();
-  for (int64_t j = 0; j < padded; j += kLanes<T>) {
-    const V s = as_vector(circle.two_sin<T>() + j) * T(0.5), c = as_vector(circle.cos<T>() + j);
-    V g_re = {}, g_im = {};
-    for (int64_t lane = 0; lane < std::min<int64_t>(kLanes<T>, bins - j); ++lane) {
-      g_re[lane] = G[j + lane];
-      g_im[lane] = G[padded + j + lane];
+  const T *two_s = circle.two_sin<T>(), *cos = circle.cos<T>();
+  const auto plane = [&](int k) { return planes + k * padded; };
+  for (int64_t j = 0; j < bins; ++j) {
+    const T s = T(0.5) * two_s[j], c = cos[j];
+    const T h_re = c * G[j] + s * G[padded + j], h_im = c * G[padded + j] - s * G[j];
+    plane(kH)[j] = h_re;
+    plane(kH + 1)[j] = h_im;
+    for (int k = 0; k < 2; ++k) {
+      const T re = c * ratios[2 * k * padded + j], im = c * ratios[(2 * k + 1) * padded + j];
+      plane(kU1 + 2 * k)[j] = re * h_re + im * h_im;
+      plane(kU1 + 2 * k + 1)[j] = re * h_im - im * h_re;
+      plane(kCr1 + 2 * k)[j] = re;
+      plane(kCr1 + 2 * k + 1)[j] = im;
     }
-    const V q_re = c * g_re + s * g_im, q_im = c * g_im - s * g_re;
-    const V r1_re = as_vector(ratios + j), r1_im = as_vector(ratios + padded + j);
-    const V r2_re = as_vector(ratios + 2 * padded + j);
-    const V r2_im = as_vector(ratios + 3 * padded + j);
-    const V p_re = c * c * (r1_re * r2_re - r1_im * r2_im);
-    const V p_im = c * c * (r1_re * r2_im + r1_im * r2_re);
-    as_vector(q + j) = q_re;
-    as_vector(q + padded + j) = q_im;
-    as_vector(q + 2 * padded + j) = -c * (r2_re * q_re + r2_im * q_im);
-    as_vector(q + 3 * padded + j) = -c * (r2_re * q_im - r2_im * q_re);
-    as_vector(q + 4 * padded + j) = -c * (r1_re * q_re + r1_im * q_im);
-    as_vector(q + 5 * padded + j) = -c * (r1_re * q_im - r1_im * q_re);
-    as_vector(q + 6 * padded + j) = p_re * q_re + p_im * q_im;
-    as_vector(q + 7 * padded + j) = p_re * q_im - p_im * q_re;
   }
+  for (int k = 0; k < kPlanes; ++k) std::fill(plane(k) + bins, plane(k) + padded, T(0));
 }
 
-constexpr int kGradients = 2 * kSums + 2;
-
-/// Adds bins [begin, end) of one mode to its sums, which are half of (Re v)^, minus half of
-/// (Re v conj(a))^, half of (|a|^2)^ and minus half of (Re a)^.
+/// The sums of a mode over bins, without the factor dt.
 template <class T>
-void add_mode(const Circle& circle, const Mode<T>& mode, const T* q, int64_t begin, int64_t end,
-              Vector<T>* sums) {
+struct ModeSums {
+  Complex<T> C = {}, B = {}, minus_P = {}, a = {};
+  Vector<T> log_dt = {};
+};
+
+template <class T>
+void add_bins(const Circle& circle, const Mode& mode, const T* planes, int64_t begin, int64_t end,
+              ModeSums<T>& sums) {
   using V = Vector<T>;
   const int64_t padded = circle.padded();
   const T *two_sin = circle.two_sin<T>(), *cos = circle.cos<T>();
-  V re[kSums], turned[kSums], size = sums[2 * kSums], damping = sums[2 * kSums + 1];
-#pragma GCC unroll 4
-  for (int v = 0; v < kSums; ++v) {
-    re[v] = sums[v];
-    turned[v] = sums[kSums + v];
-  }
+  const auto number = [](double x) { return static_cast<T>(x); };
+  const T damping = number(-mode.a().real()), turn = number(mode.a().imag());
+  const T C_re = number(mode.C.real()), C_im = number(mode.C.imag());
+  const T B_re = number(mode.B.real()), B_im = number(mode.B.imag());
+  const T P_re = number(mode.P.real()), P_im = number(mode.P.imag());
+  ModeSums<T> sum = sums;
   for (int64_t j = begin; j < end; j += kLanes<T>) {
-    const V two_s = as_vector(two_sin + j), c = as_vector(cos + j), four_sc = 2 * two_s * c;
-    const Rho<T> rho(mode, two_s, c, four_sc);
-    const V s_re = two_s * rho.re, s_im = two_s * rho.im, c_re = c * rho.re, c_im = c * rho.im;
-    V sum_re = {}, sum_im = {}, turned_re = {}, turned_im = {};
-#pragma GCC unroll 4
-    for (int v = 0; v < kSums; ++v) {
-      const V q_re = as_vector(q + 2 * v * padded + j);
-      const V q_im = as_vector(q + (2 * v + 1) * padded + j);
-      re[v] += s_re * q_im;
-      re[v] -= s_im * q_re;
-      turned[v] += c_re * q_re;
-      turned[v] += c_im * q_im;
-      sum_re += mode.re[v] * q_re;
-      sum_im += mode.re[v] * q_im;
-      turned_re += mode.turned_re[v] * q_re;
-      turned_im += mode.turned_re[v] * q_im;
-    }
-    // conj(rho) Y = conj(c rho) sum Re(v conj(a)) q^ + i conj(2 s rho) sum Re v q^
-    const V y_re = c_re * turned_re + c_im * turned_im - s_re * sum_im + s_im * sum_re;
-    const V y_im = c_re * turned_im - c_im * turned_re + s_re * sum_re + s_im * sum_im;
-    size += c * c * (rho.re * y_re + rho.im * y_im);
-    damping += four_sc * (rho.re * y_im - rho.im * y_re);
+    const auto plane = [&](int k) {
+      return Complex<T>{as_vector(planes + k * padded + j),
+                        as_vector(planes + (k + 1) * padded + j)};
+    };
+    const V two_s = as_vector(two_sin + j), c = as_vector(cos + j);
+    const V x = damping * c, y = two_s - turn * c, mirrored = two_s + turn * c;
+    const V size = reciprocal(x * x + y * y),
+            mirrored_size = reciprocal(x * x + mirrored * mirrored);
+    const Complex<T> R{x * size, -y * size}, R2{x * mirrored_size, -mirrored * mirrored_size};
+    const Complex<T> r1 = plane(kCr1), r2 = plane(kCr2);
+    const Complex<T> X =
+        R * Complex<T>{B_re - r2.re * P_re + r2.im * P_im, B_im - r2.re * P_im - r2.im * P_re};
+    const Complex<T> Y =
+        R * Complex<T>{C_re - r1.re * P_re - r1.im * P_im, C_im + r1.re * P_im - r1.im * P_re};
+    const Complex<T> X2 =
+        R2 * Complex<T>{B_re - r2.re * P_re - r2.im * P_im, -B_im + r2.re * P_im - r2.im * P_re};
+    const Complex<T> Y2 =
+        R2 * Complex<T>{C_re - r1.re * P_re + r1.im * P_im, -C_im - r1.re * P_im - r1.im * P_re};
+    const auto add = [](Complex<T>& to, const Complex<T>& u, const Complex<T>& v) {  // conj(u) v
+      to.re += u.re * v.re;
+      to.re += u.im * v.im;
+      to.im += u.re * v.im;
+      to.im -= u.im * v.re;
+    };
+    const Complex<T> H = plane(kH), U1 = plane(kU1), U2 = plane(kU2);
+    add(sum.C, X, H);
+    add(sum.C, H, X2);
+    add(sum.B, Y, H);
+    add(sum.B, H, Y2);
+    add(sum.minus_P, Y, U2);
+    add(sum.minus_P, U2, Y2);
+    add(sum.minus_P, X2, U1);
+    add(sum.minus_P, U1, X);
+    const Complex<T> one = conj_times(X * Y, H), other = conj_times(H, X2 * Y2);
+    sum.a.re += c * (one.re + other.re);
+    sum.a.im += c * (one.im + other.im);
+    sum.log_dt += two_s * (one.im - other.im);
   }
-#pragma GCC unroll 4
-  for (int v = 0; v < kSums; ++v) {
-    sums[v] = re[v];
-    sums[kSums + v] = turned[v];
-  }
-  sums[2 * kSums] = size;
-  sums[2 * kSums + 1] = damping;
+  sums = sum;
 }
 
 }  // namespace
 
+int64_t gradient_scratch(const Circle& circle, int64_t M) {
+  return kPlanes * circle.padded() +
+         M * static_cast<int64_t>(sizeof(ModeSums<float>) / sizeof(float));
+}
+
 template <class T>
-void spectrum_gradient(const Circle& circle, const Mode<T>* modes, int64_t M, const T* G,
-                       const T* ratios, T* scratch, Vector<T>* sums, ModeGradient* out) {
-  constexpr int64_t kBlock = 2048 / sizeof(T);  // its 10 planes stay in the first-level cache
-  numerator_gradients(circle, G, ratios, scratch);
-  std::fill_n(sums, kGradients * M, Vector<T>{});
+void spectrum_gradient(const Circle& circle, const Mode* modes, int64_t M, const T* G,
+                       const T* ratios, T* scratch, ModeGradient* out) {
+  constexpr int64_t kBlock = 2048 / sizeof(T);  // 12 planes of it stay in the first-level cache
+  fill_planes(circle, G, ratios, scratch);
+  auto* sums = reinterpret_cast<ModeSums<T>*>(scratch + kPlanes * circle.padded());
+  std::fill_n(sums, M, ModeSums<T>());
   for (int64_t begin = 0; begin < circle.padded(); begin += kBlock)
     for (int64_t n = 0; n < M; ++n)
-      add_mode(circle, modes[n], scratch, begin, std::min(begin + kBlock, circle.padded()),
-               sums + kGradients * n);
-  const auto total = [](const Vector<T>& v) { return static_cast<double>(lane_sum<T>(v)); };
+      add_bins(circle, modes[n], scratch, begin, std::min(begin + kBlock, circle.padded()),
+               sums[n]);
+  const auto total = [](const Complex<T>& z) {
+    return std::complex<double>(lane_sum<T>(z.re), lane_sum<T>(z.im));
+  };
   for (int64_t n = 0; n < M; ++n) {
-    const Vector<T>* sum = sums + kGradients * n;
-    for (int v = 0; v < kSums; ++v) {
-      out[n].re[v] = 2 * total(sum[v]);
-      out[n].turned_re[v] = -2 * total(sum[kSums + v]);
-    }
-    out[n].size_squared = 2 * total(sum[2 * kSums]);
-    out[n].re_a = -2 * total(sum[2 * kSums + 1]);
+    const double dt = modes[n].dt;
+    out[n] = {dt * total(sums[n].a), -dt * total(sums[n].minus_P), dt * total(sums[n].B),
+              dt * total(sums[n].C), dt * static_cast<double>(lane_sum<T>(sums[n].log_dt))};
   }
 }
 
-template void spectrum_of(const Circle&, const Mode<float>*, int64_t, float*, float*);
-template void spectrum_of(const Circle&, const Mode<double>*, int64_t, double*, double*);
-template void spectrum_gradient(const Circle&, const Mode<float>*, int64_t, const float*,
-                                const float*, float*, Vector<float>*, ModeGradient*);
-template void spectrum_gradient(const Circle&, const Mode<double>*, int64_t, const double*,
-                                const double*, double*, Vector<double>*, ModeGradient*);
+template void spectrum_of(const Circle&, const Mode*, int64_t, float*, float*, float*);
+template void spectrum_of(const Circle&, const Mode*, int64_t, double*, double*, double*);
+template void spectrum_gradient(const Circle&, const Mode*, int64_t, const float*, const float*,
+                                float*, ModeGradient*);
+template void spectrum_gradient(const Circle&, const Mode*, int64_t, const double*, const double*,
+                                double*, ModeGradient*);
 
 }  // namespace kindred::dplr

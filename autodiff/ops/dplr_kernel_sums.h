@@ -1,10 +1,10 @@
-// The sums over modes behind dplr_kernel, and their derivative, for one channel. In pair form a
-// mode and its conjugate share one reciprocal,
+// The sums over modes behind dplr_kernel, and their derivative, for one channel; frequency bins lie
+// along the vector. Forward, a mode and its conjugate share one reciprocal,
 //   rho = 1 / ((|a| c - 2 s)(|a| c + 2 s) - 4 i s c Re a),
 //   q_v = sum_n rho (4 i s Re v - 2 c Re(v conj(a))),
-// where the factored difference keeps its digits near a resonance. Frequency bins lie along the
-// vector.
+// where the factored difference keeps its digits near a resonance.
 #pragma once
+#include <complex>
 #include <cstdint>
 
 #include "autodiff/ops/tiles.h"
@@ -12,22 +12,7 @@
 
 namespace kindred::dplr {
 
-/// Numerators v_00, v_01, v_10, v_11.
-inline constexpr int kSums = 4;
-
-/// One mode as the sums see it.
-template <class T>
-struct Mode {
-  T size, damping;                ///< |a|, -Re a
-  T re[kSums], turned_re[kSums];  ///< Re v, Re(v conj(a))
-};
-/// Derivatives of the loss by the fields of a Mode, but by |a|^2 and Re a.
-struct ModeGradient {
-  double size_squared, re_a;
-  double re[kSums], turned_re[kSums];
-};
-
-/// 2 s_j and c_j for j <= L/2, made in double; from there to a full vector c = 0.
+/// 2 s_j and c_j for j <= L/2, made in double; from there to a full vector 2 and 0.
 class Circle {
  public:
   Circle(int64_t length, DType dtype);
@@ -49,15 +34,32 @@ class Circle {
   Tensor table_;  ///< [2, padded]
 };
 
+/// Parameters of one mode.
+struct Mode {
+  double dt;
+  std::complex<double> lambda, P, B, C;
+  std::complex<double> a() const { return dt * lambda; }
+};
+/// Derivatives of the loss, dLoss/dRe + i dLoss/dIm, by a, P, B, C and by log dt.
+struct ModeGradient {
+  std::complex<double> a, P, B, C;
+  double log_dt;
+};
+
 /// Spectrum of the kernel of one channel, planes [2][padded], and, for the derivative, planes of
 /// r_1 = q_01 / e and r_2 = q_10 / e, e = 1 + c q_11: [4][padded].
 template <class T>
-void spectrum_of(const Circle& circle, const Mode<T>* modes, int64_t M, T* spectrum, T* ratios);
+void spectrum_of(const Circle& circle, const Mode* modes, int64_t M, T* spectrum, T* ratios,
+                 T* scratch);
+/// Elements of scratch of spectrum_of.
+int64_t spectrum_scratch(int64_t M);
 
 /// From G = dLoss/dRe + i dLoss/dIm of the spectrum, planes [2][padded] of which the first `bins`
-/// are read, and the saved ratios; scratch holds 2 kSums padded elements, sums 10 M vectors.
+/// are read, and the saved ratios.
 template <class T>
-void spectrum_gradient(const Circle& circle, const Mode<T>* modes, int64_t M, const T* G,
-                       const T* ratios, T* scratch, Vector<T>* sums, ModeGradient* out);
+void spectrum_gradient(const Circle& circle, const Mode* modes, int64_t M, const T* G,
+                       const T* ratios, T* scratch, ModeGradient* out);
+/// Elements of scratch of spectrum_gradient; it must be aligned to 64 bytes.
+int64_t gradient_scratch(const Circle& circle, int64_t M);
 
 }  // namespace kindred::dplr

@@ -147,6 +147,7 @@ template <class T>
 struct Inputs {
   const T *log_neg_re, *im, *C_re, *C_im, *log_dt;
   int64_t H, M;
+  bool dt_by_mode;  ///< log_dt [H, M]
   explicit Inputs(std::span<const Tensor> in)
       : log_neg_re(in[0].data<T>()),
         im(in[1].data<T>()),
@@ -154,14 +155,17 @@ struct Inputs {
         C_im(C_re + in[0].numel()),
         log_dt(in[3].data<T>()),
         H(in[0].dim(0)),
-        M(in[0].dim(1)) {}
+        M(in[0].dim(1)),
+        dt_by_mode(in[3].rank() == 2) {}
   Complex lambda(int64_t at) const {
     return {-std::exp(static_cast<double>(log_neg_re[at])), static_cast<double>(im[at])};
   }
   Complex C(int64_t at) const {
     return {static_cast<double>(C_re[at]), static_cast<double>(C_im[at])};
   }
-  double dt(int64_t h) const { return std::exp(static_cast<double>(log_dt[h])); }
+  double dt(int64_t at) const {
+    return std::exp(static_cast<double>(log_dt[dt_by_mode ? at : at / M]));
+  }
 };
 
 /// Doubles of scratch rows for every thread; row starts keep their alignment.
@@ -183,10 +187,11 @@ void forward(std::span<const Tensor> in, const Settings& set, Tensor& out) {
     Tables<T> table(scratch.mine(), cut, p.M);
     T* sum = table.rest;
     for (int64_t h = begin; h < end; ++h) {
-      const double dt = p.dt(h);
       for (int64_t n = 0; n < p.M; ++n) {
-        table.modes[n] = mode_of(dt * p.lambda(h * p.M + n), set.rule);
-        table.fill(n, 2. * p.C(h * p.M + n) * dt * table.modes[n].p, set.rule);
+        const int64_t at = h * p.M + n;
+        const double dt = p.dt(at);
+        table.modes[n] = mode_of(dt * p.lambda(at), set.rule);
+        table.fill(n, 2. * p.C(at) * dt * table.modes[n].p, set.rule);
       }
       // K = sum_n Re(v A^{bT}) Re(A^i) - Im(v A^{bT}) Im(A^i).
       T* imaginary = table.start + p.M * cut.table;
@@ -243,12 +248,12 @@ void backward(const Vjp& v) {
                      cut.T);
     };
     for (int64_t h = begin; h < end; ++h) {
-      const double dt = p.dt(h);
       std::fill_n(plain, 2 * signal, T(0));
       std::copy_n(g + h * cut.L, cut.L, plain);
       for (int64_t l = 1; l < cut.L; ++l) weighted[l - 1] = static_cast<T>(l) * plain[l];
       for (int64_t n = 0; n < p.M; ++n) {
-        table.modes[n] = mode_of(dt * p.lambda(h * p.M + n), set.rule);
+        const int64_t at = h * p.M + n;
+        table.modes[n] = mode_of(p.dt(at) * p.lambda(at), set.rule);
         table.fill(n, 1, set.rule);
       }
       sum_blocks(plain, partial);
@@ -257,6 +262,7 @@ void backward(const Vjp& v) {
       for (int64_t n = 0; n < p.M; ++n) {
         const int64_t at = h * p.M + n;
         const Mode& mode = table.modes[n];
+        const double dt = p.dt(at);
         const Complex C = p.C(at), phi = dt * mode.p;
         const T *re = table.within + n * cut.T, *im = re + p.M * cut.T;
         const auto projected = [&](const T* sums) {
@@ -266,13 +272,17 @@ void backward(const Vjp& v) {
         const Complex A_grad = 2. * std::conj(C * phi) * projected(partial_weighted);
         const Complex C_grad = std::conj(phi) * v_grad, phi_grad = std::conj(C) * v_grad;
         const Complex a_grad = std::conj(mode.dA) * A_grad + std::conj(dt * mode.dp) * phi_grad;
-        log_dt_grad += (std::conj(phi_grad) * phi + std::conj(a_grad) * mode.a).real();
+        const double own = (std::conj(phi_grad) * phi + std::conj(a_grad) * mode.a).real();
+        if (p.dt_by_mode)
+          d[3][at] = static_cast<T>(own);
+        else
+          log_dt_grad += own;
         d[0][at] = static_cast<T>(a_grad.real() * mode.a.real());
         d[1][at] = static_cast<T>(dt * a_grad.imag());
         d[2][at] = static_cast<T>(C_grad.real());
         d[2][p.H * p.M + at] = static_cast<T>(C_grad.imag());
       }
-      d[3][h] = static_cast<T>(log_dt_grad);
+      if (!p.dt_by_mode) d[3][h] = static_cast<T>(log_dt_grad);
     }
   });
 }
@@ -297,7 +307,7 @@ Planes exponential(const Planes& x) {
 Tensor composite(std::span<const Tensor> in, const Attrs& attrs) {
   const auto set = attrs.as<Settings>();
   const int64_t H = in[0].dim(0), M = in[0].dim(1);
-  const Tensor dt = exp(reshape(in[3], {H, 1}));
+  const Tensor dt = exp(in[3].rank() == 2 ? in[3] : reshape(in[3], {H, 1}));
   const Planes a{neg(exp(in[0])) * dt, in[1] * dt};
   Planes A, phi;
   if (set.rule == Discretisation::zoh) {
@@ -328,21 +338,24 @@ Tensor composite(std::span<const Tensor> in, const Attrs& attrs) {
 // ---- the op -------------------------------------------------------------------------------------
 
 std::vector<Sample> samples(DType dtype, int64_t width, const Rng& rng) {
-  auto make = [&](int64_t H, int64_t M, int64_t L, Discretisation rule, const char* label) {
+  auto make = [&](int64_t H, int64_t M, int64_t L, Discretisation rule, const char* label,
+                  bool dt_by_mode = false) {
     auto draw = [&](const char* name, const Shape& shape, double scale, double shift) {
       Tensor t = rng.split(name).normal(shape, DType::f64);
       for (int64_t i = 0; i < t.numel(); ++i)
         t.mutable_data<double>()[i] = t.data<double>()[i] * scale + shift;
       return t.to(dtype);
     };
-    return Sample{{draw("re", {H, M}, 0.3, -0.7), draw("im", {H, M}, 2, 3),
-                   draw("C", {2, H, M}, 0.7, 0), draw("dt", {H}, 0.3, -2)},
-                  Attrs::of(Settings{L, rule}),
-                  label};
+    return Sample{
+        {draw("re", {H, M}, 0.3, -0.7), draw("im", {H, M}, 2, 3), draw("C", {2, H, M}, 0.7, 0),
+         draw("dt", dt_by_mode ? Shape{H, M} : Shape{H}, 0.3, -2)},
+        Attrs::of(Settings{L, rule}),
+        label};
   };
   return {make(2, 3, width, Discretisation::zoh, "zoh"),
           make(2, 3, width, Discretisation::bilinear, "bilinear"),
-          make(1, width, 40, Discretisation::zoh, "three blocks")};
+          make(1, width, 40, Discretisation::zoh, "three blocks"),
+          make(2, 3, width, Discretisation::zoh, "a step a mode", true)};
 }
 std::vector<Sample> bad_samples() {
   auto zeros = [](const Shape& a, const Shape& b, const Shape& c, const Shape& d) {
@@ -365,9 +378,10 @@ const Op s4d_kernel_op = {
           const Shape& s = call.shape(0);
           const int64_t length = call.attrs.as<Settings>().length;
           check(s.rank() == 2 && call.shape(1) == s && call.shape(2) == Shape({2, s[0], s[1]}) &&
-                    call.shape(3) == Shape({s[0]}),
-                "s4d_kernel", "needs log_neg_re [H, M], im [H, M], C [2, H, M], log_dt [H]; got ",
-                s, ", ", call.shape(1), ", ", call.shape(2), ", ", call.shape(3));
+                    (call.shape(3) == Shape({s[0]}) || call.shape(3) == s),
+                "s4d_kernel",
+                "needs log_neg_re [H, M], im [H, M], C [2, H, M], log_dt [H] or [H, M]; got ", s,
+                ", ", call.shape(1), ", ", call.shape(2), ", ", call.shape(3));
           for (const Tensor& t : call.in)
             check(t.is_float() && t.dtype() == call.in[0].dtype(), "s4d_kernel", "mixed dtypes");
           check(length >= 1, "s4d_kernel", "length ", length, " for modes of shape ", s);

@@ -14,7 +14,8 @@ namespace kindred {
 
 enum class Discretisation { zoh, bilinear };
 
-/// log_neg_re, im [H, M]; C [2, H, M] (real plane, imaginary plane); log_dt [H] -> [H, length].
+/// log_neg_re, im [H, M]; C [2, H, M] (real plane, imaginary plane); log_dt [H], or
+/// [H, M] for a step of every mode's own -> [H, length].
 /// Powers are made in double whatever the dtype, as phases l dt im reach 1e5 radians; O(H M L).
 Tensor s4d_kernel(const Tensor& log_neg_re, const Tensor& im, const Tensor& C, const Tensor& log_dt,
                   int64_t length, Discretisation rule);

@@ -1,6 +1,6 @@
 // The s4d backbone through its contract: parameters, causality, stepper = forward, derivatives,
 // options, registration.
-#include "ssm/backbone.h"
+#include "ssm/stack.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -10,6 +10,9 @@
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/reduce.h"
 #include "harness/config.h"
+#include "ssm/s4_stepping.h"
+#include "ssm/s4d_layer.h"
+#include "tests/support/gradcheck.h"
 
 using namespace kindred;
 using namespace kindred::ssm;
@@ -25,11 +28,19 @@ harness::BackboneSpec spec_of(int64_t in, int64_t out, bool causal = true, bool 
   s.time = time;
   return s;
 }
+using Backbone = Stack<S4dLayer>;
+struct Config : StackConfig {
+  S4dOptions layer;
+};
+Backbone make(const harness::BackboneSpec& spec, const Config& config, const Rng& rng,
+              DType dtype = DType::f32) {
+  return Backbone::make("s4d", spec, config, config.layer, rng, dtype);
+}
 Config small() {
   Config c;
   c.layers = 2;
   c.width = 20;
-  c.state = 8;
+  c.layer.state = 8;
   return c;
 }
 double largest(const Tensor& x) {
@@ -55,14 +66,14 @@ TEST_CASE("s4d backbone has the parameters of its formula", "[s4d]") {
   const int64_t C = 20, M = 4;
   // Block: norm 2C, dynamics C + 2 C M, output matrix 2 C M, skip C, gate (C + 1) 2C.
   const int64_t block = 2 * C + C + 2 * C * M + 2 * C * M + C + (C + 1) * 2 * C;
-  Backbone plain = Backbone::make(spec_of(C, C), small(), Rng(1));
+  Backbone plain = make(spec_of(C, C), small(), Rng(1));
   CHECK(count(plain) == 2 * block + 2 * C);
-  Backbone projected = Backbone::make(spec_of(3, 7), small(), Rng(1));
+  Backbone projected = make(spec_of(3, 7), small(), Rng(1));
   CHECK(count(projected) == 2 * block + 2 * C + 4 * C + (C + 1) * 7);
   Config c = small();
   c.ffn_mult = 2;
   c.mix = "linear";
-  Backbone other = Backbone::make(spec_of(C, C, false), c, Rng(1));
+  Backbone other = make(spec_of(C, C, false), c, Rng(1));
   const int64_t ffn = 2 * C + (C + 1) * 2 * C + (2 * C + 1) * C, reverse = 2 * C * M;
   CHECK(count(other) == 2 * (block - (C + 1) * C + ffn + reverse) + 2 * C);
 
@@ -78,8 +89,8 @@ TEST_CASE("s4d stepper equals forward", "[s4d]") {
   for (const char* disc : {"zoh", "bilinear"})
     for (const DType dtype : {DType::f32, DType::f64})
       for (const int64_t L : {48, 320}) {
-        c.disc = disc;
-        const Backbone m = Backbone::make(spec_of(5, 6), c, Rng(2), dtype);
+        c.layer.disc = disc;
+        const Backbone m = make(spec_of(5, 6), c, Rng(2), dtype);
         const Tensor x = Rng(3).normal({3, L, 5}, dtype);
         const Tensor y = m.forward(x, harness::Context());
         const auto stepper = m.stepper(3);
@@ -100,7 +111,7 @@ TEST_CASE("s4d is causal where asked, and sees both sides otherwise", "[s4d]") {
     Tensor changed = x.clone();
     for (int64_t i = L / 2 * 20; i < L * 20; ++i) changed.mutable_data<float>()[i] *= -1.5f;
     for (const bool causal : {true, false}) {
-      const Backbone m = Backbone::make(spec_of(20, 20, causal), small(), Rng(5));
+      const Backbone m = make(spec_of(20, 20, causal), small(), Rng(5));
       const Tensor a = m.forward(x, harness::Context()), b = m.forward(changed, harness::Context());
       const double before = difference(slice(a, 1, 0, L / 2), slice(b, 1, 0, L / 2));
       const double after = difference(slice(a, 1, L / 2, L / 2), slice(b, 1, L / 2, L / 2));
@@ -116,7 +127,7 @@ TEST_CASE("s4d is causal where asked, and sees both sides otherwise", "[s4d]") {
 }
 
 TEST_CASE("s4d with time depends on it, row by row", "[s4d]") {
-  const Backbone m = Backbone::make(spec_of(2, 2, false, true), small(), Rng(6));
+  const Backbone m = make(spec_of(2, 2, false, true), small(), Rng(6));
   const Tensor x = Rng(7).normal({2, 10, 2});
   harness::Context context;
   context.time = Tensor::from<float>({0.1f, -0.4f});
@@ -129,7 +140,7 @@ TEST_CASE("s4d with time depends on it, row by row", "[s4d]") {
 }
 
 TEST_CASE("s4d derivative with respect to its input, to second order", "[s4d]") {
-  const Backbone m = Backbone::make(spec_of(3, 3), small(), Rng(8), DType::f64);
+  const Backbone m = make(spec_of(3, 3), small(), Rng(8), DType::f64);
   const Tensor x = Rng(9).normal({2, 12, 3}, DType::f64),
                v = Rng(10).normal({2, 12, 3}, DType::f64);
   const auto f = [&](const Tensor& at) { return sum(tanh(m.forward(at, harness::Context()))); };
@@ -145,7 +156,7 @@ TEST_CASE("s4d derivative with respect to its input, to second order", "[s4d]") 
 TEST_CASE("s4d dropout is tied over time, off outside training, repeatable", "[s4d]") {
   Config c = small();
   c.dropout = 0.5;
-  const Backbone m = Backbone::make(spec_of(20, 20), c, Rng(11));
+  const Backbone m = make(spec_of(20, 20), c, Rng(11));
   const Tensor x = Rng(12).normal({1, 6, 20});
   harness::Context training;
   training.training = true;
@@ -161,7 +172,7 @@ TEST_CASE("s4d dropout is tied over time, off outside training, repeatable", "[s
 TEST_CASE("s4d learns to delay its input", "[s4d]") {
   Config c = small();
   c.layers = 1;
-  Backbone m = Backbone::make(spec_of(1, 1), c, Rng(15));
+  Backbone m = make(spec_of(1, 1), c, Rng(15));
   std::vector<Tensor> xs;
   for (const auto& p : nn::parameters_of(m)) xs.push_back(p.parameter->value);
   double first = 0, last = 0;
@@ -196,4 +207,141 @@ TEST_CASE("s4d settings are checked and the backbone is registered", "[s4d]") {
   CHECK_THROWS_WITH(build("model.mix=mlp"), Catch::Contains("glu, linear"));
   CHECK_THROWS_WITH(build("model.dropout=1"), Catch::Contains("dropout"));
   CHECK_THROWS_WITH(build("model.dt_min=1"), Catch::Contains("dt_min"));
+}
+
+namespace {
+/// The causal and the other network of each layer kind, small, in double.
+template <class L>
+Stack<L> stack_of(bool causal, const StackConfig& config = small(), int64_t length = 64) {
+  typename L::Options o;
+  o.state = 6;
+  o.dt_min = 0.05;
+  harness::BackboneSpec spec = spec_of(3, 4, causal);
+  spec.length = length;
+  return Stack<L>::make("stack", spec, config, o, Rng(51), DType::f64);
+}
+}  // namespace
+
+TEMPLATE_TEST_CASE("padding changes nothing, in either direction", "[stack]", S4dLayer, S4Layer) {
+  for (const bool causal : {true, false})
+    for (const char* place : {"pre", "post"}) {
+      INFO(causal << ' ' << place);
+      Config config = small();
+      config.norm_place = place;
+      config.ffn_mult = 1;
+      const auto net = stack_of<TestType>(causal, config);
+      const Tensor x = Rng(52).normal({3, 40, 3}, DType::f64);
+      harness::Context context;
+      context.lengths = Tensor::from<int32_t>({40, 7, 23});
+      const Tensor y = net.forward(x, context);
+      for (int64_t b = 0; b < 3; ++b) {
+        const int64_t n = context.lengths.data<int32_t>()[b];
+        const Tensor row = slice(slice(x, 0, b, 1), 1, 0, n);
+        const Tensor alone = net.forward(row, harness::Context());
+        CHECK(difference(slice(slice(y, 0, b, 1), 1, 0, n), alone) <= 1e-11 * largest(alone));
+      }
+      context.lengths = Tensor::from<int32_t>({40, 0, 23});
+      CHECK_THROWS_WITH(net.forward(x, context), Catch::Contains("length 0 of row 1"));
+      context.lengths = Tensor::from<int32_t>({40, 7});
+      CHECK_THROWS_WITH(net.forward(x, context), Catch::Contains("lengths i32 [3]"));
+    }
+}
+
+TEMPLATE_TEST_CASE("a stack passes its state on, with derivatives through it", "[stack]", S4dLayer,
+                   S4Layer) {
+  const auto net = stack_of<TestType>(true);
+  const Tensor x = Rng(53).normal({2, 90, 3}, DType::f64);
+  const Tensor y = net.forward(x, harness::Context());
+  const auto in_parts = [&](const Tensor& in, int64_t first, bool recompute) {
+    harness::State state;
+    harness::Context context;
+    context.state = &state;
+    context.recompute = context.training = recompute;
+    const Tensor one = net.forward(slice(in, 1, 0, first), context);
+    CHECK(state.size() == net.blocks.size());
+    CHECK(state[0].shape() == Shape{2, 2, 20, 3});
+    const Tensor two = net.forward(slice(in, 1, first, in.dim(1) - first), context);
+    return concat({one, two}, 1);
+  };
+  CHECK(difference(in_parts(x, 30, false), y) <= 1e-11 * largest(y));
+  CHECK(difference(in_parts(x, 30, true), y) <= 1e-11 * largest(y));
+  const Tensor short_x = slice(x, 1, 0, 10);
+  const auto loss = [&](const Tensor& out) { return sum(tanh(out)); };
+  const Tensor whole =
+      value_and_grad([&](const Tensor& in) { return loss(net.forward(in, harness::Context())); },
+                     short_x)
+          .second;
+  const Tensor parts =
+      value_and_grad([&](const Tensor& in) { return loss(in_parts(in, 4, false)); }, short_x)
+          .second;
+  CHECK(difference(parts, whole) <= 1e-10 * largest(whole));
+  // Recomputed blocks still let gradients into the state before.
+  harness::State before(2), state;
+  for (Tensor& s : before) s = Rng(54).normal({2, 2, 20, 3}, DType::f64).set_requires_grad();
+  const auto gradient = [&](bool recompute) {
+    state = before;
+    harness::Context context;
+    context.state = &state;
+    context.recompute = context.training = recompute;
+    return grad(loss(net.forward(short_x, context)), before[1]);
+  };
+  CHECK(difference(gradient(true), gradient(false)) == 0);
+  CHECK(largest(gradient(false)) > 0);
+}
+
+TEMPLATE_TEST_CASE("what a stack cannot pass on is a usage error", "[stack]", S4dLayer, S4Layer) {
+  const Tensor x = Rng(55).normal({2, 10, 3}, DType::f64);
+  harness::State state;
+  harness::Context context;
+  context.state = &state;
+  CHECK_THROWS_WITH(stack_of<TestType>(false).forward(x, context), Catch::Contains("state"));
+  const auto net = stack_of<TestType>(true);
+  context.lengths = Tensor::from<int32_t>({10, 3});
+  CHECK_THROWS_WITH(net.forward(x, context), Catch::Contains("lengths or a state"));
+  context.lengths = {};
+  state.resize(5);
+  CHECK_THROWS_WITH(net.forward(x, context), Catch::Contains("5 layers for 2"));
+  context.state = nullptr;
+  context.rate = 0;
+  CHECK_THROWS_WITH(net.forward(x, context), Catch::Contains("rate"));
+}
+
+TEMPLATE_TEST_CASE("steppers come and go, and name a parameter that is not finite", "[stack]",
+                   S4dLayer, S4Layer) {
+  auto net = stack_of<TestType>(true);
+  const Tensor x = Rng(56).normal({2, 100, 3}, DType::f64);
+  for (int round = 0; round < 3; ++round) {
+    const Tensor y = net.forward(x, harness::Context());
+    const auto stepper = net.stepper(2);
+    Tensor steps = stepper->prefill(slice(x, 1, 0, 96));
+    for (int64_t t = 96; t < 100; ++t) steps = concat({steps, stepper->step(slice(x, 1, t, 1))}, 1);
+    CHECK(difference(steps, y) <= 1e-11 * largest(y));
+    // As an optimizer step would change them.
+    for (const auto& p : nn::parameters_of(net))
+      if (p.parameter->role != nn::Role::buffer)
+        for (int64_t i = 0; i < p.parameter->value.numel(); ++i)
+          p.parameter->value.template mutable_data<double>()[i] *= 1.01;
+  }
+  net.blocks[1].layer.im.value.template mutable_data<double>()[2] = INFINITY;
+  CHECK_THROWS_WITH(net.stepper(1), Catch::Contains("blocks.1.layer.im"));
+}
+
+TEST_CASE("a block with the norm after it, and its parameters", "[stack]") {
+  Config config = small();
+  config.norm_place = "post";
+  const Backbone net = make(spec_of(20, 20), config, Rng(57), DType::f64);
+  CHECK_FALSE(net.final_norm);
+  const Tensor x = Rng(58).normal({1, 9, 20}, DType::f64);
+  const Tensor y = net.run(0, x, harness::Context(), [](const Tensor& u) { return scale(u, 0); });
+  for (int64_t t = 0; t < 9; ++t) {  // rows are normalised
+    double mean = 0, square = 0;
+    for (int64_t c = 0; c < 20; ++c) {
+      mean += y.item(t * 20 + c) / 20;
+      square += std::pow(y.item(t * 20 + c), 2) / 20;
+    }
+    CHECK(std::abs(mean) <= 1e-12);
+    CHECK(square == Approx(1).epsilon(1e-3));
+  }
+  config.norm_place = "middle";
+  CHECK_THROWS_WITH(make(spec_of(20, 20), config, Rng(0)), Catch::Contains("pre, post"));
 }

@@ -1,0 +1,46 @@
+// Complex numbers as pairs of real tensors, in differentiable ops. A parameter of complex numbers
+// is one tensor [2, ...]: plane 0 holds the real parts.
+#pragma once
+#include "autodiff/ops/elementwise.h"
+#include "autodiff/ops/layout.h"
+
+namespace kindred::ssm {
+
+struct Planes {
+  Tensor re, im;
+};
+
+inline Planes operator+(const Planes& x, const Planes& y) { return {x.re + y.re, x.im + y.im}; }
+inline Planes operator*(const Planes& x, const Planes& y) {
+  return {x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re};
+}
+inline Planes operator*(const Tensor& s, const Planes& x) { return {s * x.re, s * x.im}; }
+inline Planes scale(const Planes& x, double s) { return {scale(x.re, s), scale(x.im, s)}; }
+inline Planes inverse(const Planes& x) {
+  const Tensor r = reciprocal(square(x.re) + square(x.im));
+  return {x.re * r, neg(x.im) * r};
+}
+inline Planes exponential(const Planes& x) {
+  const Tensor r = exp(x.re);
+  return {r * cos(x.im), r * sin(x.im)};
+}
+/// e^x - 1 without cancellation near 0: cos y - 1 = -2 sin^2(y/2).
+inline Planes exponential_minus_one(const Planes& x) {
+  const Tensor half = square(sin(scale(x.im, 0.5)));
+  return {expm1(x.re) * cos(x.im) - scale(half, 2), exp(x.re) * sin(x.im)};
+}
+
+/// The two planes of x [2, ...], in another dtype if asked for.
+inline Planes planes_of(const Tensor& x, DType dtype) {
+  const Shape rest = x.shape().part(1, x.rank());
+  const auto part = [&](int64_t k) { return cast(reshape(slice(x, 0, k, 1), rest), dtype); };
+  return {part(0), part(1)};
+}
+/// [2, ...].
+inline Tensor joined(const Planes& x) {
+  Shape shape = Shape{1};
+  for (int i = 0; i < x.re.rank(); ++i) shape.push_back(x.re.dim(i));
+  return concat({reshape(x.re, shape), reshape(x.im, shape)}, 0);
+}
+
+}  // namespace kindred::ssm
