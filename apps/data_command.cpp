@@ -12,6 +12,7 @@
 #include "data/dataset.h"
 #include "data/generators.h"
 #include "data/store.h"
+#include "data/tasks.h"
 
 namespace kindred::apps {
 
@@ -76,8 +77,9 @@ const data::Recipe& need_recipe(const std::string& name) {
   std::string names;
   for (const data::Recipe& r : data::recipes()) names += (names.empty() ? "" : ", ") + r.name;
   check(recipe != nullptr, "data",
-        data::is_generator(name) ? name + " is generated, it has no source"
-                                 : "unknown source \"" + name + "\"",
+        data::is_generator(name) || data::find_task(name) != nullptr
+            ? name + " is generated, it has no source"
+            : "unknown source \"" + name + "\"",
         "; known sources: ", names);
   return *recipe;
 }
@@ -98,6 +100,14 @@ int list(const Arguments& a) {
                     {"source", "generator"},
                     {"status", "built in"},
                     {"summary", g.summary},
+                    {"licence", "none needed"}});
+  for (const data::TaskEntry& t : data::tasks())
+    rows.push_back({{"name", t.name},
+                    {"modality", data::name(data::Modality::sequence)},
+                    {"source", "generator"},
+                    {"status", "built in"},
+                    {"summary", t.summary},
+                    {"options", t.options.substr(0, t.options.size() - 1)},
                     {"licence", "none needed"}});
   if (a.json) {
     std::cout << json{{"version", 1}, {"data", rows}}.dump(2) << '\n';
@@ -147,6 +157,15 @@ json spec_json(const data::Dataset& set) {
     out["width"] = s.width;
     out["test_images_also_in_train"] = duplicates(set);
   }
+  if (s.modality == data::Modality::sequence) {
+    out["targets"] = s.targets;
+    if (s.levels == 0) out["in_channels"] = s.in_channels;
+    (s.target_channels > 0 ? out["target_channels"] : out["classes"]) =
+        s.target_channels > 0 ? s.target_channels : s.classes;
+    if (s.rate != 1) out["rate"] = s.rate;
+  } else if (s.classes > 0) {
+    out["classes"] = s.classes;
+  }
   if (s.entropy_bits) out["entropy_bits"] = *s.entropy_bits;
   return out;
 }
@@ -175,6 +194,10 @@ int describe_one(const Arguments& a) {
   }
   for (const data::GeneratorEntry& g : data::generators())
     if (g.name == a.options.name) out["summary"] = g.summary;
+  if (const data::TaskEntry* t = data::find_task(a.options.name)) {
+    out["summary"] = t->summary;
+    out["options"] = t->options.substr(0, t->options.size() - 1);
+  }
   if (!out.contains("status")) out.update(spec_json(*data::open(a.options)));
   if (a.json) {
     std::cout << out.dump(2) << '\n';

@@ -7,6 +7,7 @@
 
 #include "autodiff/rng.h"
 #include "data/spec.h"
+#include "data/task_options.h"
 
 namespace kindred::data {
 
@@ -36,6 +37,7 @@ struct DataOptions {
   int64_t train_limit = 0;   ///< use only the first elements of a split (0: all)
   int64_t test_limit = 0;
   uint64_t seed = 0;         ///< generators only
+  TaskOptions task;          ///< of generated tasks and pixel sequences; their keys stand beside these
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
@@ -48,6 +50,7 @@ struct DataOptions {
     visit("train_limit", self.train_limit, "use only the first N training elements; 0 = all");
     visit("test_limit", self.test_limit, "score only the first N held-out elements; 0 = all");
     visit("seed", self.seed, "seed of generated data");
+    TaskOptions::describe(self.task, visit);
   }
 };
 

@@ -29,17 +29,8 @@ class ElementDataset final : public Dataset {
     const int64_t n = size(split);
     check(n > 0, "data", spec_.name, " has no elements in ", name(split));
     check(step >= 0 && batch_size > 0, "data", "batch ", step, " of ", batch_size, " elements");
-    const int64_t start = step * batch_size;
-    int64_t epoch = start / n;
-    Permutation order(n, rng.split(static_cast<uint64_t>(epoch)));
-    return gather(split, batch_size, [&](int64_t i) {
-      const int64_t position = start + i;
-      if (position / n != epoch) {
-        epoch = position / n;
-        order = Permutation(n, rng.split(static_cast<uint64_t>(epoch)));
-      }
-      return order(position % n);
-    });
+    const std::vector<int64_t> order = epoch_rows(n, rng, step * batch_size, batch_size);
+    return gather(split, batch_size, [&](int64_t i) { return order[static_cast<std::size_t>(i)]; });
   }
 
  private:

@@ -9,7 +9,9 @@
 #include "data/file.h"
 #include "data/generators.h"
 #include "data/images.h"
+#include "data/pixel_order.h"
 #include "data/store.h"
+#include "data/tasks.h"
 #include "data/text_dataset.h"
 
 namespace kindred::data {
@@ -33,10 +35,12 @@ std::string title(const DataOptions& o) {
   add("train_limit", o.train_limit);
   add("test_limit", o.test_limit);
   add("seed", static_cast<int64_t>(o.seed));
-  return text;
+  const std::string task = changed_options(o.task);
+  return task.empty() ? text : text + " " + task.substr(0, task.size() - 1);
 }
 
 void check_options(const DataOptions& o, Modality modality) {
+  check_task_options(o.task, modality == Modality::image ? "rate order " : "", o.name);
   check(o.size == 0 || modality == Modality::image, kWhere, "size = ", o.size,
         " applies to images only, ", o.name, " is ", name(modality));
   check(o.levels == 0 || modality != Modality::text, kWhere, "levels = ", o.levels,
@@ -52,6 +56,25 @@ std::shared_ptr<const Dataset> open_text(DataSpec spec, const std::string& text,
   if (text.empty()) fail(Fault::data, kWhere, origin, ": the text is empty");
   const Alphabet alphabet = choose_alphabet(options.alphabet, text, origin);
   return make_text_dataset(std::move(spec), alphabet, alphabet.encode(text, origin), options);
+}
+
+/// Images in another order or at another rate are sequences of pixels: neighbours in the plane are
+/// lost, and what models pictures has no use for them.
+void make_sequence(DataSpec& spec, std::array<Rows, 3>& splits, const TaskOptions& o) {
+  if (o.order == "raster" && o.rate == 1) return;
+  check(spec.classes > 0, kWhere, "order and rate make sequences to classify, and ", spec.name,
+        " has no labels");
+  const std::vector<int64_t> order = pixel_order(o.order, spec.height, spec.width);
+  const auto rate = static_cast<int64_t>(o.rate);
+  check(o.rate == static_cast<double>(rate) && rate >= 1 && rate <= spec.length, kWhere,
+        "rate = ", o.rate, "; of images every first, second, third ... pixel can be kept");
+  for (Rows& rows : splits) rows = reordered(rows, order, rate);
+  if (o.order != "raster") spec.name += " (order " + order_hash(order) + ")";
+  spec.modality = Modality::sequence;
+  spec.length = (spec.length + rate - 1) / rate;
+  spec.height = 1;
+  spec.width = spec.length;
+  spec.rate = o.rate;
 }
 
 /// Image splits: keys of [0, modulus) by content; the official test set, if there is one, is kept.
@@ -85,6 +108,7 @@ std::shared_ptr<const Dataset> open_images(DataSpec spec, const ImageSet& train,
   spec.height = small.height;
   spec.width = small.width;
   spec.length = small.height * small.width;
+  make_sequence(spec, splits, options.task);
   return make_element_dataset(std::move(spec), std::move(splits));
 }
 
@@ -222,6 +246,7 @@ std::string known_names() {
   std::string names;
   for (const Recipe& r : recipes()) names += r.name + ", ";
   for (const GeneratorEntry& g : generators()) names += g.name + ", ";
+  for (const TaskEntry& t : tasks()) names += t.name + ", ";
   return names + "text, idx, csv";
 }
 }  // namespace
@@ -237,6 +262,14 @@ std::shared_ptr<const Dataset> open(const DataOptions& options) {
     check(options.alphabet == "auto", kWhere, options.name,
           " is generated; alphabet does not apply");
     return make_generated(std::move(spec), options);
+  }
+  if (const TaskEntry* task = find_task(options.name)) {
+    check(options.path.empty() && options.alphabet == "auto" && options.size == 0 &&
+              options.levels == 0,
+          kWhere, options.name, " is generated; path, alphabet, size and levels do not apply");
+    check(options.train_limit >= 0 && options.test_limit >= 0, kWhere,
+          "train_limit and test_limit are not negative");
+    return make_task(std::move(spec), *task, options);
   }
   const bool own = options.name == "text" || options.name == "idx" || options.name == "csv";
   check(own, kWhere, "unknown data set \"", options.name, "\"; known: ", known_names());

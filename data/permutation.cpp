@@ -34,4 +34,20 @@ int64_t Permutation::operator()(int64_t i) const {
   return static_cast<int64_t>(x);
 }
 
+std::vector<int64_t> epoch_rows(int64_t n, const Rng& rng, int64_t start, int64_t count) {
+  check(start >= 0 && count >= 0, "permutation", "rows ", start, " and ", count, " more");
+  int64_t epoch = start / std::max<int64_t>(n, 1);
+  Permutation order(n, rng.split(static_cast<uint64_t>(epoch)));
+  std::vector<int64_t> rows(static_cast<std::size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t position = start + i;
+    if (position / n != epoch) {
+      epoch = position / n;
+      order = Permutation(n, rng.split(static_cast<uint64_t>(epoch)));
+    }
+    rows[static_cast<std::size_t>(i)] = order(position % n);
+  }
+  return rows;
+}
+
 }  // namespace kindred::data

@@ -3,6 +3,7 @@
 // Element `i` of an epoch is a pure function of (key, i), so a run resumes without a stored order.
 #pragma once
 #include <cstdint>
+#include <vector>
 
 #include "autodiff/rng.h"
 
@@ -20,5 +21,9 @@ class Permutation {
   int half_bits_ = 1;
   Rng rng_;
 };
+
+/// Rows start, ..., start + count - 1 of an endless sequence of epochs, each a permutation of [0,
+/// n) keyed by rng.split(epoch).
+std::vector<int64_t> epoch_rows(int64_t n, const Rng& rng, int64_t start, int64_t count);
 
 }  // namespace kindred::data

@@ -11,6 +11,7 @@
 #include "ssm/lssl_layer.h"
 #include "ssm/s4_stepping.h"
 #include "ssm/s4d_layer.h"
+#include "ssm/s5_layer.h"
 
 namespace kindred::ssm {
 
@@ -184,6 +185,7 @@ std::unique_ptr<harness::Stepper> Stack<Layer>::stepper(int64_t batch) const {
 template struct Stack<LsslLayer>;
 template struct Stack<S4Layer>;
 template struct Stack<S4dLayer>;
+template struct Stack<S5Layer>;
 
 namespace {
 const harness::RegisterBackbone lssl(
@@ -196,6 +198,8 @@ const harness::RegisterBackbone s4(stack_entry<S4Layer>(
     "channel mixing on a residual stream"));
 const harness::RegisterBackbone s4d(stack_entry<S4dLayer>(
     "s4d", "diagonal state-space blocks (S4D) with gated channel mixing on a residual stream"));
+const harness::RegisterBackbone s5(stack_entry<S5Layer>(
+    "s5", "blocks of one diagonal state space for all channels (S5), run by a scan over time"));
 }  // namespace
 
 }  // namespace kindred::ssm

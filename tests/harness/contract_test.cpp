@@ -76,12 +76,31 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 TEST_CASE("contract: every known family fits some data") {
   std::set<std::string> seen;
   for (const Case& c : cases()) seen.insert(c.label());
-  for (const char* expected :
-       {"ar/attention on text", "ar/attention on quantised points", "ar/attention on images",
-        "ar/s4 on text", "ar/lssl on text", "ar/s4d on text", "ar/s4d on quantised points", "ar/s4d on images", "ar/lstm on text",
-        "ar/gru on text", "gaussian/lstm on images", "gaussian/gru on images",
-        "gaussian/attention on images", "gaussian/s4d on images", "gaussian/unet on images",
-        "gaussian/mlp on quantised points", "gaussian/mlp on real points"})
+  for (const char* expected : {"ar/attention on text",
+                               "ar/attention on quantised points",
+                               "ar/attention on images",
+                               "ar/s4 on text",
+                               "ar/lssl on text",
+                               "ar/s4d on text",
+                               "ar/s4d on quantised points",
+                               "ar/s4d on images",
+                               "ar/lstm on text",
+                               "ar/gru on text",
+                               "gaussian/lstm on images",
+                               "gaussian/gru on images",
+                               "ar/s5 on text",
+                               "ar/s5 on quantised points",
+                               "ar/s5 on images",
+                               "ar/mamba on text",
+                               "ar/mamba on quantised points",
+                               "ar/mamba on images",
+                               "gaussian/s5 on images",
+                               "gaussian/mamba on images",
+                               "gaussian/attention on images",
+                               "gaussian/s4d on images",
+                               "gaussian/unet on images",
+                               "gaussian/mlp on quantised points",
+                               "gaussian/mlp on real points"})
     CHECK(seen.count(expected) == 1);
 }
 
@@ -214,9 +233,10 @@ namespace {
 Pairs deep_model(const Case& c) {
   if (c.backbone == "attention")
     return {{"model.layers", "4"}, {"model.p_attn", "0.2"}, {"model.p_emb", "0.1"}};
-  if (c.backbone == "s4d" || c.backbone == "s4" || c.backbone == "lssl")
-    return {{"model.layers", "4"}, {"model.ffn_mult", "2"}};
-  if (c.backbone == "lstm" || c.backbone == "gru") return {{"model.layers", "4"}};
+  for (const char* stack : {"s4", "s4d", "lssl"})
+    if (c.backbone == stack) return {{"model.layers", "4"}, {"model.ffn_mult", "2"}};
+  for (const char* stack : {"s5", "mamba", "lstm", "gru"})
+    if (c.backbone == stack) return {{"model.layers", "4"}};
   if (c.backbone == "unet") return {{"model.mult", "1,2"}, {"model.blocks", "2"}};
   return {};
 }

@@ -117,6 +117,16 @@ inline std::vector<std::pair<std::string, std::string>> tiny_model(const std::st
     set.insert(set.end(), {{"model.layers", "1"}, {"model.state", "4"}, {"model.dropout", "0.1"}});
   } else if (backbone == "lstm" || backbone == "gru") {
     set.insert(set.end(), {{"model.layers", "2"}, {"model.dropout", "0.1"}});
+  } else if (backbone == "s5") {
+    set.insert(set.end(), {{"model.layers", "1"},
+                           {"model.state", "8"},
+                           {"model.blocks", "2"},
+                           {"model.dropout", "0.1"}});
+  } else if (backbone == "mamba") {
+    set.insert(set.end(), {{"model.layers", "1"},
+                           {"model.expand", "1"},
+                           {"model.state", "4"},
+                           {"model.dropout", "0.1"}});
   } else if (backbone == "mlp") {
     set.insert(set.end(), {{"model.depth", "2"}, {"model.time_width", "16"}});
   } else if (backbone == "unet") {
