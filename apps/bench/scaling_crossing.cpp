@@ -12,6 +12,7 @@
 #include "autodiff/ops/gemm.h"
 #include "autodiff/pool.h"
 #include "nn/linear.h"
+#include "ssm/s4d_layer.h"
 
 namespace kindred::apps::bench {
 
@@ -53,7 +54,7 @@ std::vector<std::function<void()>> make_layers(int64_t length, int64_t batch) {
   return {make_step(AttentionLayer{nn::Linear::make(kWidth, 3 * kWidth, true, rng.split("qkv")),
                                    nn::Linear::make(kWidth, kWidth, true, rng.split("out"))},
                     x, seed),
-          make_step(GatedLayer::make(options, rng), x, seed)};
+          make_step(GatedLayer<ssm::S4dLayer>::make(options, rng), x, seed)};
 }
 }  // namespace
 

@@ -1,6 +1,6 @@
-// Rows s4d-*: a state-space layer, GELU, a linear map to twice the width and a gated linear unit;
-// forward and backward, the gradient of the input included. The comparison trains it with Adam
-// towards a fixed target. Shapes: B batch, L positions, H width, N state size.
+// Rows s4-* and s4d-*: a state-space layer, GELU, a linear map to twice the width and a gated
+// linear unit; forward and backward, the gradient of the input included. The comparison trains it
+// with Adam towards a fixed target. Shapes: B batch, L positions, H width, N state size.
 #include "apps/bench/gated_layer.h"
 #include "apps/bench/row.h"
 #include "autodiff/graph.h"
@@ -8,6 +8,8 @@
 #include "autodiff/ops/gemm.h"
 #include "autodiff/ops/reduce.h"
 #include "optim/optimizer.h"
+#include "ssm/s4_layer.h"
+#include "ssm/s4d_layer.h"
 
 namespace kindred::apps::bench {
 
@@ -17,22 +19,34 @@ struct LayerSize {
   int64_t width, state, length, batch;
 };
 
+ssm::S4dOptions options_of(const ssm::S4dLayer*, const LayerSize& size) {
+  ssm::S4dOptions options;
+  options.width = size.width;
+  options.state = size.state;
+  options.init = "lin";
+  return options;
+}
+ssm::S4Options options_of(const ssm::S4Layer*, const LayerSize& size) {
+  ssm::S4Options options;
+  options.width = size.width;
+  options.state = size.state;
+  options.l_kernel = size.length;
+  return options;
+}
+
+template <class Layer>
 class LayerWork final : public Work {
  public:
   LayerWork(const LayerSize& size, const WorkOptions& options) {
     set_gemm_precision(options.precision == "bf16" ? GemmPrecision::bf16 : GemmPrecision::f32);
     const Rng rng(1);
-    ssm::S4dOptions layer;
-    layer.width = size.width;
-    layer.state = size.state;
-    layer.init = "lin";
-    model_ = GatedLayer::make(layer, rng);
+    model_ = GatedLayer<Layer>::make(options_of(static_cast<const Layer*>(nullptr), size), rng);
     const Shape sequence{size.batch, size.length, size.width};
     input_ = rng.split("input").normal(sequence).set_requires_grad();
     target_ = rng.split("target").normal(sequence);
     std::vector<optim::SlabEntry> entries;
     for (const nn::NamedParameter& p : nn::parameters_of(model_))
-      entries.push_back({p.path, &p.parameter->value});
+      if (p.parameter->role != nn::Role::buffer) entries.push_back({p.path, &p.parameter->value});
     slab_ = std::make_unique<optim::Slab>(entries);
     optimizer_ = optim::make_optimizer("adam");
     optimizer_->attach(*slab_);
@@ -60,26 +74,30 @@ class LayerWork final : public Work {
   static constexpr double kLr = 1e-3;
   Tensor loss() const { return mean(square(model_(input_) - target_)); }
 
-  GatedLayer model_;
+  GatedLayer<Layer> model_;
   Tensor input_, target_;  ///< [B, L, H]
   std::unique_ptr<optim::Slab> slab_;
   std::unique_ptr<optim::Optimizer> optimizer_;
   std::vector<Tensor> wanted_;
 };
 
-Row row(const std::string& name, const std::string& summary, const LayerSize& size) {
-  return {name, summary, "s4d.py", [size](const WorkOptions& options) -> std::unique_ptr<Work> {
-            return std::make_unique<LayerWork>(size, options);
+template <class Layer>
+Row row(const std::string& name, const std::string& summary, const std::string& peer,
+        const LayerSize& size) {
+  return {name, summary, peer, [size](const WorkOptions& options) -> std::unique_ptr<Work> {
+            return std::make_unique<LayerWork<Layer>>(size, options);
           }};
 }
 
 }  // namespace
 
 std::vector<Row> ssm_rows() {
-  return {row("s4d-784", "S4D layer and gate, forward and backward, H 128, N 64, L 784, batch 16",
-              {128, 64, 784, 16}),
-          row("s4d-4096", "S4D layer and gate, forward and backward, H 128, N 64, L 4096, batch 4",
-              {128, 64, 4096, 4})};
+  const LayerSize short_one{128, 64, 784, 16}, long_one{128, 64, 4096, 4};
+  const std::string sizes = " layer and gate, forward and backward, H 128, N 64, ";
+  return {row<ssm::S4Layer>("s4-784", "S4 (DPLR)" + sizes + "L 784, batch 16", "s4.py", short_one),
+          row<ssm::S4Layer>("s4-4096", "S4 (DPLR)" + sizes + "L 4096, batch 4", "s4.py", long_one),
+          row<ssm::S4dLayer>("s4d-784", "S4D" + sizes + "L 784, batch 16", "s4d.py", short_one),
+          row<ssm::S4dLayer>("s4d-4096", "S4D" + sizes + "L 4096, batch 4", "s4d.py", long_one)};
 }
 
 }  // namespace kindred::apps::bench

@@ -41,11 +41,14 @@ class Layer(nn.Module):
 class Training:
     def __init__(self, folder, precision):
         self.precision = precision
-        self.layer = Layer(folder)
+        self.layer = self.make_layer(folder)
         self.optimizer = torch.optim.Adam(self.layer.parameters(), lr=folder.lr, betas=(folder.beta1, folder.beta2),
                                           eps=folder.eps)
         self.input = folder.tensor("input").transpose(1, 2).contiguous().requires_grad_()  # [B, H, L]
         self.target = folder.tensor("target")  # [B, L, H]
+
+    def make_layer(self, folder):
+        return Layer(folder)
 
     def loss(self):
         self.optimizer.zero_grad(set_to_none=True)
