@@ -113,11 +113,12 @@ Tensor map_output(const char* where, const DplrParameters& system, const Tensor&
 /// I + sign Ab^length, transposed.
 Matrix closing(const DplrChannel& channel, int64_t length, double sign) {
   const DenseSystem dense = dense_system(channel);
-  Matrix Ab(dense.N, dense.N);
+  const auto N = static_cast<std::size_t>(dense.N);
+  Matrix Ab(N, N);
   Ab.values = dense.A;
   Matrix m = power(std::move(Ab), length).transposed();
   for (double& value : m.values) value *= sign;
-  for (std::size_t i = 0; i < dense.N; ++i) m.row(i)[i] += 1;
+  for (std::size_t i = 0; i < N; ++i) m.row(i)[i] += 1;
   return m;
 }
 
@@ -212,7 +213,7 @@ DenseSystem dense_system(const DplrChannel& channel) {
     right.row(i)[N] = input.values[i];
   }
   const Matrix solved = solve(std::move(left), std::move(right));
-  DenseSystem system{N, {}, {}};
+  DenseSystem system{static_cast<int64_t>(N), {}, {}};
   for (std::size_t i = 0; i < N; ++i) {
     system.A.insert(system.A.end(), solved.row(i), solved.row(i) + N);
     system.B.push_back(solved.row(i)[N]);
@@ -276,7 +277,7 @@ double LinearStep::operator()(double u) {
 }
 
 DiagonalSystem diagonal_system(const DenseSystem& system, const std::vector<double>& c) {
-  const std::size_t N = system.N;
+  const auto N = static_cast<std::size_t>(system.N);
   check(c.size() == N, "dplr", c.size(), " outputs for a state of ", N);
   xt::xtensor<double, 2> Ab({N, N});
   std::copy(system.A.begin(), system.A.end(), Ab.begin());

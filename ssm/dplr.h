@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "autodiff/tensor.h"
+#include "ssm/hippo.h"
 
 namespace kindred::ssm {
 
@@ -46,11 +47,6 @@ struct DplrChannel {
 };
 
 /// z_l = A z_{l-1} + B u_l on the real state z = (Re x, Im x) of N = 2M numbers.
-struct DenseSystem {
-  std::size_t N;
-  std::vector<double> A;  ///< [N, N], row-major
-  std::vector<double> B;  ///< [N]
-};
 DenseSystem dense_system(const DplrChannel& channel);
 /// y = 2 Re(C x) as y = c z: c = 2 (Re C, -Im C), and back.
 std::vector<double> real_output(const std::vector<std::complex<double>>& C);

@@ -8,7 +8,7 @@
 #include "autodiff/ops/dplr_kernel.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/parallel.h"
-#include "ssm/hippo.h"
+#include "ssm/nplr.h"
 #include "tests/support/gradcheck.h"
 
 using namespace kindred;
@@ -22,7 +22,7 @@ using Complex = std::complex<double>;
 /// LegS modes, moved by `noise`; H channels, steps around dt, rank r.
 DplrParameters system_of(int64_t H, int64_t M, int64_t rank, double dt, double noise,
                          bool step_per_mode) {
-  const LegsNormalPart legs = legs_normal_part(2 * M);
+  const Nplr legs = nplr(Measure::legs, 2 * M);
   const Rng rng(5);
   const auto draw = [&](const char* name, const Shape& shape) {
     return scale(rng.split(name).normal(shape, DType::f64), noise);
@@ -33,10 +33,10 @@ DplrParameters system_of(int64_t H, int64_t M, int64_t rank, double dt, double n
     const auto n = static_cast<std::size_t>(i % M);
     s.log_neg_re.mutable_data<double>()[i] += std::log(0.5);
     double& im = s.im.mutable_data<double>()[i];
-    im = (1 + im) * legs.w[n];
+    im = (1 + im) * legs.lambda[n].imag();
     for (int64_t k = 0; k < rank; ++k)
-      s.P.mutable_data<double>()[k * H * M + i] += legs.p[n] * (k == 0 ? 1 : 0.3);
-    s.B.mutable_data<double>()[i] += std::sqrt(2.) * legs.p[n];
+      s.P.mutable_data<double>()[k * H * M + i] += legs.P[n].real() * (k == 0 ? 1 : 0.3);
+    s.B.mutable_data<double>()[i] += std::sqrt(2.) * legs.P[n].real();
   }
   for (int64_t i = 0; i < s.log_dt.numel(); ++i) s.log_dt.mutable_data<double>()[i] += std::log(dt);
   if (rank == 1) s.P = s.P.viewed_as({2, H, M});
@@ -54,14 +54,15 @@ std::vector<Complex> row_of(const Tensor& C, int64_t h) {
 
 /// Impulse response of the dense system, by powers.
 std::vector<double> powers(const DenseSystem& s, const std::vector<double>& c, int64_t length) {
-  std::vector<double> z = s.B, next(s.N), response;
+  const auto N = static_cast<std::size_t>(s.N);
+  std::vector<double> z = s.B, next(N), response;
   for (int64_t l = 0; l < length; ++l) {
     double y = 0;
-    for (std::size_t i = 0; i < s.N; ++i) y += c[i] * z[i];
+    for (std::size_t i = 0; i < N; ++i) y += c[i] * z[i];
     response.push_back(y);
-    for (std::size_t i = 0; i < s.N; ++i) {
+    for (std::size_t i = 0; i < N; ++i) {
       next[i] = 0;
-      for (std::size_t j = 0; j < s.N; ++j) next[i] += s.A[i * s.N + j] * z[j];
+      for (std::size_t j = 0; j < N; ++j) next[i] += s.A[i * N + j] * z[j];
     }
     z = next;
   }
@@ -206,7 +207,7 @@ TEST_CASE("DPLR steps: dense, linear and diagonal agree", "[dplr]") {
         for (const Complex& x : step.state) z.push_back(x.real());
         for (const Complex& x : step.state) z.push_back(x.imag());
         std::vector<double> there, wanted;
-        for (std::size_t i = 0; i < dense.N; ++i) {
+        for (std::size_t i = 0; i < static_cast<std::size_t>(dense.N); ++i) {
           Complex sum = 0;
           for (std::size_t k = 0; k < modes.size(); ++k)
             sum += d.from_modes[i * modes.size() + k] * modes[k];
@@ -215,7 +216,8 @@ TEST_CASE("DPLR steps: dense, linear and diagonal agree", "[dplr]") {
         CHECK(difference(rebuilt, z) <= 1e-9);
         for (std::size_t k = 0; k < modes.size(); ++k) {
           Complex sum = 0;
-          for (std::size_t i = 0; i < dense.N; ++i) sum += d.to_modes[k * dense.N + i] * z[i];
+          for (std::size_t i = 0; i < static_cast<std::size_t>(dense.N); ++i)
+            sum += d.to_modes[k * static_cast<std::size_t>(dense.N) + i] * z[i];
           there.push_back(std::abs(sum));
           wanted.push_back(std::abs(modes[k]));
         }
