@@ -113,7 +113,7 @@ Tensor map_output(const char* where, const DplrParameters& system, const Tensor&
 /// I + sign Ab^length, transposed.
 Matrix closing(const DplrChannel& channel, int64_t length, double sign) {
   const DenseSystem dense = dense_system(channel);
-  const std::size_t N = dense.B.size();
+  const auto N = static_cast<std::size_t>(dense.N);
   Matrix Ab(N, N);
   Ab.values = dense.A;
   Matrix m = power(std::move(Ab), length).transposed();
@@ -277,7 +277,7 @@ double LinearStep::operator()(double u) {
 }
 
 DiagonalSystem diagonal_system(const DenseSystem& system, const std::vector<double>& c) {
-  const std::size_t N = system.B.size();
+  const auto N = static_cast<std::size_t>(system.N);
   check(c.size() == N, "dplr", c.size(), " outputs for a state of ", N);
   xt::xtensor<double, 2> Ab({N, N});
   std::copy(system.A.begin(), system.A.end(), Ab.begin());

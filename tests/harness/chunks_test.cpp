@@ -24,7 +24,7 @@ Run make_run(const std::string& backbone, const std::string& data, const Pairs& 
 }
 
 const std::vector<std::string>& carrying() {
-  static const std::vector<std::string> names{"s4", "s4d", "lssl", "lstm", "gru"};
+  static const std::vector<std::string> names{"s4", "s4d", "lssl", "s5", "mamba", "lstm", "gru"};
   return names;
 }
 

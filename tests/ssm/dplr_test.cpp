@@ -54,14 +54,15 @@ std::vector<Complex> row_of(const Tensor& C, int64_t h) {
 
 /// Impulse response of the dense system, by powers.
 std::vector<double> powers(const DenseSystem& s, const std::vector<double>& c, int64_t length) {
-  std::vector<double> z = s.B, next(s.B.size()), response;
+  const auto N = static_cast<std::size_t>(s.N);
+  std::vector<double> z = s.B, next(N), response;
   for (int64_t l = 0; l < length; ++l) {
     double y = 0;
-    for (std::size_t i = 0; i < s.B.size(); ++i) y += c[i] * z[i];
+    for (std::size_t i = 0; i < N; ++i) y += c[i] * z[i];
     response.push_back(y);
-    for (std::size_t i = 0; i < s.B.size(); ++i) {
+    for (std::size_t i = 0; i < N; ++i) {
       next[i] = 0;
-      for (std::size_t j = 0; j < s.B.size(); ++j) next[i] += s.A[i * s.B.size() + j] * z[j];
+      for (std::size_t j = 0; j < N; ++j) next[i] += s.A[i * N + j] * z[j];
     }
     z = next;
   }
@@ -206,7 +207,7 @@ TEST_CASE("DPLR steps: dense, linear and diagonal agree", "[dplr]") {
         for (const Complex& x : step.state) z.push_back(x.real());
         for (const Complex& x : step.state) z.push_back(x.imag());
         std::vector<double> there, wanted;
-        for (std::size_t i = 0; i < dense.B.size(); ++i) {
+        for (std::size_t i = 0; i < static_cast<std::size_t>(dense.N); ++i) {
           Complex sum = 0;
           for (std::size_t k = 0; k < modes.size(); ++k)
             sum += d.from_modes[i * modes.size() + k] * modes[k];
@@ -215,8 +216,8 @@ TEST_CASE("DPLR steps: dense, linear and diagonal agree", "[dplr]") {
         CHECK(difference(rebuilt, z) <= 1e-9);
         for (std::size_t k = 0; k < modes.size(); ++k) {
           Complex sum = 0;
-          for (std::size_t i = 0; i < dense.B.size(); ++i)
-            sum += d.to_modes[k * dense.B.size() + i] * z[i];
+          for (std::size_t i = 0; i < static_cast<std::size_t>(dense.N); ++i)
+            sum += d.to_modes[k * static_cast<std::size_t>(dense.N) + i] * z[i];
           there.push_back(std::abs(sum));
           wanted.push_back(std::abs(modes[k]));
         }

@@ -425,7 +425,7 @@ TEST_CASE("convolution and steps agree after 200 steps of training", "[stack]") 
   check_parity_after_training<S4dLayer>(2, 16, 100, 2, {"diagonal"});
 }
 
-// Acceptance size; a minute: build/tests/ssm_test "[long]"
+// Some seconds: build/tests/ssm_test "[long]", or ctest -L long.
 TEST_CASE("convolution and steps agree after training, 4 layers of width 64, length 784",
           "[.][long]") {
   check_parity_after_training<S4Layer>(4, 64, 784, 1, {"linear", "dense"});
