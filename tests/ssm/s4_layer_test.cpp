@@ -10,6 +10,7 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/reduce.h"
+#include "ssm/dplr.h"
 #include "ssm/nplr.h"
 #include "ssm/s4_stepping.h"
 #include "tests/support/gradcheck.h"
@@ -233,6 +234,46 @@ TEST_CASE("S4 at another length or rate is the same system in continuous time", 
       expected.mutable_data<double>()[t * 3 + h] = all.item(2 * t * 3 + h);
   CHECK(error(half, expected) <= 0.1);
   CHECK(error(wrong, expected) >= 3 * error(half, expected));
+}
+
+TEST_CASE("S4's way between C~ and C equals that by elimination", "[s4]") {
+  for (const char* init : {"legs", "legt", "random"}) {
+    INFO(init);
+    const S4Layer layer = make(3, 16, 100, DType::f64, [&](S4Options& o) {
+      o.init = init;
+      o.dt = "state";
+    });
+    DplrParameters system{layer.log_neg_re.value, layer.im.value, layer.P.value, layer.B.value,
+                          layer.log_dt.value};
+    CHECK(error(layer.outputs(), recover_output(system, layer.C.value, 100)) <= 1e-11);
+    // The kernel at another rate and length from a C~ that was aimed there.
+    S4Layer aimed = layer;
+    aimed.C.value = reaim_output(system, layer.C.value, 100, 0.7, 130);
+    aimed.log_dt.value = add_scalar(layer.log_dt.value, std::log(0.7));
+    aimed.l_kernel.value = Tensor::from<int32_t>({130});
+    CHECK(error(layer.kernel(130, 0.7), aimed.kernel(130)) <= 1e-11);
+  }
+}
+
+TEST_CASE("S4 steps by eigenvectors once training has moved the matrix", "[s4]") {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    S4Layer layer = make(3, 16, 200, dtype);
+    Tensor moved = layer.P.value.clone();  // as far as training moves it
+    const Tensor noise = Rng(59).normal(moved.shape(), DType::f64);
+    for (int64_t i = 0; i < moved.numel(); ++i)
+      dispatch_float(dtype, [&]<class T>(T) {
+        moved.mutable_data<T>()[i] += static_cast<T>(0.3 * noise.item(i));
+      });
+    layer.P.value = moved;
+    layer.step_mode = StepMode::diagonal;
+    const Tensor u = Rng(60).normal({2, 200, 3}, dtype), y = layer(u);
+    CHECK(error(by_steps(layer, u), y) <= (dtype == DType::f32 ? 2e-5 : 1e-11));
+    S4Stepping products(layer, 2);
+    CHECK(
+        error(concat({products.advance(slice(u, 1, 0, 90)), products.advance(slice(u, 1, 90, 110))},
+                     1),
+              y) <= (dtype == DType::f32 ? 2e-5 : 1e-11));
+  }
 }
 
 TEST_CASE("S4 passes its state on: pieces equal the whole, and so do their derivatives", "[s4]") {
