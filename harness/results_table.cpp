@@ -43,13 +43,15 @@ std::string megabytes(const json& row, const char* key) {
   return text;
 }
 
-/// Metrics that a row has beside its score, in the order of the first row that has them; `mse` is the
+/// Metrics that rows have beside their score; `mse` is the
 /// score itself.
 std::vector<std::string> metric_names(const std::vector<json>& rows) {
   std::vector<std::string> names;
-  for (const json& row : rows)
-    for (const auto& [key, value] : row.value("metrics", json::object()).items())
+  for (const json& row : rows) {
+    const json metrics = row.value("metrics", json::object());
+    for (const auto& [key, value] : metrics.items())
       if (key != "mse" && std::find(names.begin(), names.end(), key) == names.end()) names.push_back(key);
+  }
   return names;
 }
 std::string metric_cell(const json& row, const std::string& metric) {
