@@ -92,6 +92,8 @@ class TaskDataset final : public Dataset {
     }
     for (int64_t attempt = 0; attempt < kMostTries; ++attempt) {
       std::fill(element.symbols.begin(), element.symbols.end(), 0);
+      std::fill(element.classes.begin(), element.classes.end(), 0);
+      std::fill(element.reals.begin(), element.reals.end(), 0.0f);
       element.length = static_cast<int32_t>(spec_.length);
       task_.draw(own.split(static_cast<uint64_t>(attempt)), element);
       const uint64_t key = sha256_key(

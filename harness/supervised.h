@@ -76,7 +76,8 @@ SupervisedSettings read_supervised(Settings& settings);
 /// Contexts of a training or scoring pass.
 Context supervised_context(const Rng& rng, bool training, bool recompute);
 
-/// Calls `score(batch, first)` for the elements [0, limit) of a split in batches, with progress.
+/// Calls `score(batch, its elements)` for the first `limit` elements of a split (0: all), in their
+/// order, with progress.
 void for_each_batch(const data::Dataset& data, data::Split split, const LikelihoodOptions& options,
                     const std::function<void(const data::Batch& batch, int64_t count)>& score);
 

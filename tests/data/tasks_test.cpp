@@ -185,6 +185,29 @@ TEST_CASE("tasks: no element of symbols is in two splits", "[data]") {
       Catch::Contains("too few different elements"));
 }
 
+TEST_CASE("tasks: an element that is drawn again starts from zeros", "[data]") {
+  const auto parity = [](const TaskOptions&) {
+    Task task;
+    task.spec.levels = 2;
+    task.spec.length = 20;
+    task.spec.classes = 2;
+    task.spec.targets = 1;
+    task.draw = [](const Rng& rng, TaskElement& e) {
+      for (std::size_t t = 0; t < 20; ++t) {
+        e.symbols[t] |= static_cast<int32_t>(rng.below(2, t));
+        e.classes[0] ^= e.symbols[t];
+      }
+    };
+    return task;
+  };
+  const auto set = make_task({}, {"parity", "", "", parity}, {});
+  const Batch b = set->elements(Split::test, 0, 200);  // some sixteen draws each
+  for (int64_t i = 0; i < 200; ++i) {
+    const auto x = row(b.symbols, i);
+    REQUIRE(std::count(x.begin(), x.end(), 1) % 2 == b.targets.data<int32_t>()[i]);
+  }
+}
+
 TEST_CASE("copy: symbols, blanks, markers, and the symbols as targets", "[data]") {
   for (const char* name : {"copy", "selective-copy"}) {
     INFO(name);
