@@ -1,2 +1,24 @@
-// The studies that `kindred reproduce` knows by name, with the rooms that they come from.
+// The studies that `kindred reproduce` knows by name, from the rooms that do the work.
 #include "harness/study.h"
+#include "ssm/studies.h"
+
+namespace kindred::apps {
+namespace {
+
+using harness::RegisterStudy;
+
+const RegisterStudy function("hippo_function",
+                             "signals rebuilt from the last state of an online projection",
+                             ssm::function_approximation);
+const RegisterStudy timescale("hippo_timescale",
+                              "the same signal read at L, 2L and 4L samples by the scaled LegS",
+                              ssm::timescale);
+const RegisterStudy delay("hippo_delay_line", "a delay read off a window's state without training",
+                          ssm::delay_line);
+const RegisterStudy speed("hippo_scan_speed", "elements a second of an online projection",
+                          ssm::scan_speed);
+const RegisterStudy ranks("hippo_block_ranks", "ranks of the off-diagonal blocks of the measures",
+                          ssm::block_rank_table);
+
+}  // namespace
+}  // namespace kindred::apps

@@ -58,10 +58,15 @@ std::string duration(double seconds) {
   return text;
 }
 
-std::size_t count_inside(const json& results) {
-  std::size_t n = 0;
-  for (const json& figure : results["figures"]) n += figure["inside"].get<bool>();
-  return n;
+/// "3 of 4 figures in their bands"; figures without a band do not count.
+std::string score_line(const json& results) {
+  std::size_t inside = 0, banded = 0;
+  for (const json& figure : results["figures"]) {
+    if (figure["verdict"] == "no band") continue;
+    ++banded;
+    inside += figure["inside"].get<bool>();
+  }
+  return std::to_string(inside) + " of " + std::to_string(banded) + " figures in their bands";
 }
 
 }  // namespace
@@ -72,9 +77,7 @@ std::string reproduction_table(const json& results) {
     cells.push_back({heading(figure), table_number(figure["paper"]), ours(figure), band(figure),
                      figure["verdict"].get<std::string>()});
   std::string out = text_table(cells, {0, 4});
-  out += std::to_string(count_inside(results)) + " of " +
-         std::to_string(results["figures"].size()) + " figures in their bands, " +
-         duration(results["seconds"].get<double>());
+  out += score_line(results) + ", " + duration(results["seconds"].get<double>());
   if (!results["seeds"].empty())
     out += ", mean and standard error of " + std::to_string(results["seeds"].size()) + " seeds";
   out += '\n';
