@@ -115,8 +115,7 @@ Tensor Backbone::finish(const Tensor& x) const {
 }
 
 Tensor Backbone::forward(const Tensor& x, const harness::Context& context) const {
-  // Causal outputs do not see the padding behind them.
-  harness::check_context(context, x, "attention", {.lengths = spec.causal});
+  harness::check_context(context, x, "attention", {.lengths = true});
   Tensor h = embed(x, 0, context);
   for (std::size_t l = 0; l < blocks.size(); ++l) {
     const auto block = [this, l, context](const Tensor& u) {
@@ -126,7 +125,7 @@ Tensor Backbone::forward(const Tensor& x, const harness::Context& context) const
                    .split("probabilities")
                    .dropout_mask({u.dim(0), plan.heads, u.dim(1), u.dim(1)}, plan.p_attn, u.dtype());
       return run(l, u, 0, context, [&](const Tensor& qkv) {
-        return attention_qkv(qkv, plan.heads, plan.kv_heads, {spec.causal}, mask);
+        return attention_qkv(qkv, plan.heads, plan.kv_heads, {spec.causal}, mask, context.lengths);
       });
     };
     h = harness::run_block(context, block, h);

@@ -3,6 +3,8 @@
 // stacked as rows of one matrix per key head.
 #include "autodiff/ops/attention.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -38,23 +40,56 @@ AttentionGeometry packed_geometry(const Shape& qkv, const AttentionAttrs& a) {
           width,  qkv[2],  qkv[2],     a.causal, scale_of(a, width)};
 }
 
-/// The pointers of a packed tensor's three parts.
-template <class T>
-AttentionInputs<T> packed_inputs(const AttentionGeometry& g, const T* qkv, const T* mask) {
-  const T* k = qkv + g.heads * g.width;
-  return {qkv, k, k + g.kv_heads * g.width, mask};
-}
+/// What may follow the heads among an op's inputs: a dropout mask, lengths (i32), or both in this
+/// order. Undefined where absent.
+struct Masks {
+  Tensor dropout, lengths;
 
-template <class T>
-const T* mask_data(std::span<const Tensor> in, std::size_t at) {
-  return in.size() > at ? in[at].data<T>() : nullptr;
-}
+  static Masks of(std::span<const Tensor> in, std::size_t heads) {
+    Masks masks;
+    for (const Tensor& t : in.subspan(heads))
+      (t.dtype() == DType::i32 ? masks.lengths : masks.dropout) = t;
+    return masks;
+  }
+  template <class T>
+  AttentionInputs<T> inputs(const T* q, const T* k, const T* v) const {
+    return {q, k, v, dropout.defined() ? dropout.data<T>() : nullptr,
+            lengths.defined() ? lengths.data<int32_t>() : nullptr};
+  }
+  /// For a packed tensor's three parts.
+  template <class T>
+  AttentionInputs<T> inputs(const AttentionGeometry& g, const T* qkv) const {
+    const T* k = qkv + g.heads * g.width;
+    return inputs(qkv, k, k + g.kv_heads * g.width);
+  }
+  void check(const char* where, const AttentionGeometry& g, DType dtype) const {
+    const Shape wanted{g.batch, g.heads, g.queries, g.keys};
+    if (dropout.defined()) {
+      kindred::check(dropout.shape() == wanted && dropout.dtype() == dtype, where,
+                     "needs a dropout mask ", wanted, ' ', name(dtype), ", got ", dropout.shape(),
+                     ' ', name(dropout.dtype()));
+      kindred::check(!dropout.requires_grad(), where, "the dropout mask ", wanted,
+                     " is a constant; detach() it");
+    }
+    if (!lengths.defined()) return;
+    kindred::check(lengths.shape() == Shape{g.batch}, where, "needs lengths i32 [", g.batch,
+                   "], got ", lengths.shape());
+    for (int64_t b = 0; b < g.batch; ++b)
+      kindred::check(lengths.item(b) >= 1 && lengths.item(b) <= static_cast<double>(g.keys), where,
+                     "length ", lengths.item(b), " of row ", b, " is not within 1..", g.keys);
+  }
+};
 
-void check_mask(const char* where, const Tensor& mask, const AttentionGeometry& g, DType dtype) {
-  const Shape wanted{g.batch, g.heads, g.queries, g.keys};
-  check(mask.shape() == wanted && mask.dtype() == dtype, where, "needs a dropout mask ", wanted,
-        ' ', name(dtype), ", got ", mask.shape(), ' ', name(mask.dtype()));
-  check(!mask.requires_grad(), where, "the dropout mask ", wanted, " is a constant; detach() it");
+/// Appends the masks that are there.
+template <std::size_t N>
+Tensor apply_masked(const Op& op, const std::array<Tensor, N>& heads, const Attrs& attrs,
+                    const Tensor& dropout, const Tensor& lengths) {
+  std::array<Tensor, N + 2> inputs;
+  std::size_t count = N;
+  std::copy(heads.begin(), heads.end(), inputs.begin());
+  if (dropout.defined()) inputs[count++] = dropout;
+  if (lengths.defined()) inputs[count++] = lengths;
+  return apply(op, std::span<const Tensor>(inputs.data(), count), attrs);
 }
 
 void declare(const AttentionGeometry& g, const Shape& result, DType dtype, Outputs& out) {
@@ -69,23 +104,27 @@ double attention_flops(const AttentionGeometry& g) {
   return 4 * pairs * static_cast<double>(g.batch * g.heads * g.width);
 }
 
-/// q [B, Lq, H, D], k and v [B, Lk, Hk, D], mask [B, H, Lq, Lk] or undefined -> [B, Lq, H, D].
-Tensor attention_composite(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
+/// q [B, Lq, H, D], k and v [B, Lk, Hk, D] -> [B, Lq, H, D].
+Tensor attention_composite(const Tensor& q, const Tensor& k, const Tensor& v, const Masks& masks,
                            const AttentionAttrs& a) {
   const AttentionGeometry g = separate_geometry(q.shape(), k.shape(), a);
   const int64_t rows = g.group() * g.queries;  // of one key head: its query heads one below another
   const Tensor q_rows = reshape(permute(q, {0, 2, 1, 3}), {g.batch, g.kv_heads, rows, g.width});
   const Tensor k_rows = permute(k, {0, 2, 1, 3}), v_rows = permute(v, {0, 2, 1, 3});
   Tensor scores = scale(matmul(q_rows, k_rows, {.transpose_b = true}), g.scale);
-  if (g.causal) {
-    Tensor visible = Tensor::empty({rows, g.keys}, DType::i32);
+  if (g.causal || masks.lengths.defined()) {
+    Tensor visible = Tensor::empty({g.batch, 1, rows, g.keys}, DType::i32);
     int32_t* flag = visible.mutable_data<int32_t>();
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t j = 0; j < g.keys; ++j) flag[r * g.keys + j] = j < g.visible(r % g.queries);
+    for (int64_t b = 0; b < g.batch; ++b) {
+      const int64_t length = masks.lengths.defined() ? masks.lengths.data<int32_t>()[b] : g.keys;
+      for (int64_t r = 0; r < rows; ++r)
+        for (int64_t j = 0; j < g.keys; ++j)
+          *flag++ = j < std::min(length, g.visible(r % g.queries));
+    }
     scores = where_mask(scores, visible, -std::numeric_limits<double>::infinity());
   }
   Tensor p = softmax(scores);
-  if (mask.defined()) p = mul(p, reshape(mask, p.shape()));
+  if (masks.dropout.defined()) p = mul(p, reshape(masks.dropout, p.shape()));
   const Tensor mixed = reshape(matmul(p, v_rows), {g.batch, g.heads, g.queries, g.width});
   return permute(mixed, {0, 2, 1, 3});
 }
@@ -113,6 +152,12 @@ std::vector<Sample> attention_samples(DType dtype, int64_t width, const Rng& rng
   dropped.inputs.push_back(rng.split("mask").dropout_mask({2, 2, 5, 5}, 0.4, dtype));
   dropped.differentiable = {true, true, true, false};
   samples.push_back(dropped);
+  for (bool causal : {false, true}) {
+    Sample padded = make(37, 37, 2, 1, causal, causal ? "causal, padded" : "full, padded");
+    padded.inputs.push_back(Tensor::from<int32_t>({20, 37}));
+    padded.differentiable = {true, true, true, false};
+    samples.push_back(padded);
+  }
   return samples;
 }
 
@@ -120,7 +165,7 @@ const Op attention_op = [] {
   Op op{};
   op.name = "attention";
   op.infer = [](const Call& call, Outputs& out) {
-    check(call.in.size() == 3 || call.in.size() == 4, "attention", "got ", call.in.size(),
+    check(call.in.size() >= 3 && call.in.size() <= 5, "attention", "got ", call.in.size(),
           " inputs");
     const Shape &q = call.shape(0), &k = call.shape(1), &v = call.shape(2);
     const DType dtype = call.in[0].dtype();
@@ -133,16 +178,17 @@ const Op attention_op = [] {
           "attention", "q, k, v ", q, " are ", name(dtype), ", ", name(call.in[1].dtype()), ", ",
           name(call.in[2].dtype()), "; needs one floating-point dtype");
     const AttentionGeometry g = separate_geometry(q, k, call.attrs.as<AttentionAttrs>());
-    if (call.in.size() == 4) check_mask("attention", call.in[3], g, dtype);
+    Masks::of(call.in, 3).check("attention", g, dtype);
     declare(g, q, dtype, out);
   };
   op.forward = [](const Call& call, std::span<Tensor> out) {
     const auto g = separate_geometry(call.shape(0), call.shape(1), call.attrs.as<AttentionAttrs>());
     dispatch_float(out[0].dtype(), [&]<class T>(T) {
-      attention_forward<T>(g,
-                           {call.in[0].data<T>(), call.in[1].data<T>(), call.in[2].data<T>(),
-                            mask_data<T>(call.in, 3)},
-                           out[0].mutable_data<T>(), out[1].mutable_data<T>());
+      attention_forward<T>(
+          g,
+          Masks::of(call.in, 3)
+              .inputs(call.in[0].data<T>(), call.in[1].data<T>(), call.in[2].data<T>()),
+          out[0].mutable_data<T>(), out[1].mutable_data<T>());
     });
   };
   op.fused_vjp = [](const Vjp& v) {
@@ -151,14 +197,13 @@ const Op attention_op = [] {
     for (int i = 0; i < 3; ++i) v.dx[i] = Tensor::empty(v.in[i].shape(), v.in[i].dtype());
     dispatch_float(v.g.dtype(), [&]<class T>(T) {
       attention_backward<T>(
-          g, {v.in[0].data<T>(), v.in[1].data<T>(), v.in[2].data<T>(), mask_data<T>(v.in, 3)},
+          g, Masks::of(v.in, 3).inputs(v.in[0].data<T>(), v.in[1].data<T>(), v.in[2].data<T>()),
           v.out.data<T>(), v.saved[0].data<T>(), v.g.data<T>(), v.dx[0].mutable_data<T>(),
           v.dx[1].mutable_data<T>(), v.dx[2].mutable_data<T>());
     });
   };
   op.composite = [](std::span<const Tensor> in, const Attrs& attrs) {
-    return attention_composite(in[0], in[1], in[2], in.size() > 3 ? in[3] : Tensor(),
-                               attrs.as<AttentionAttrs>());
+    return attention_composite(in[0], in[1], in[2], Masks::of(in, 3), attrs.as<AttentionAttrs>());
   };
   op.reads_output = true;
   op.flops = [](const Call& call) {
@@ -187,7 +232,7 @@ const Op attention_qkv_op = [] {
   Op op{};
   op.name = "attention_qkv";
   op.infer = [](const Call& call, Outputs& out) {
-    check(call.in.size() == 1 || call.in.size() == 2, "attention_qkv", "got ", call.in.size(),
+    check(call.in.size() >= 1 && call.in.size() <= 3, "attention_qkv", "got ", call.in.size(),
           " inputs");
     const auto a = call.attrs.as<AttentionAttrs>();
     const Shape& qkv = call.shape(0);
@@ -199,13 +244,13 @@ const Op attention_qkv_op = [] {
           "attention_qkv", "needs a floating-point tensor [B, L, (H + 2 Hk) D] with H = ", a.heads,
           " and Hk = ", a.kv_heads, ", got ", qkv, ' ', name(dtype));
     const AttentionGeometry g = packed_geometry(qkv, a);
-    if (call.in.size() == 2) check_mask("attention_qkv", call.in[1], g, dtype);
+    Masks::of(call.in, 1).check("attention_qkv", g, dtype);
     declare(g, {qkv[0], qkv[1], g.heads * g.width}, dtype, out);
   };
   op.forward = [](const Call& call, std::span<Tensor> out) {
     const auto g = packed_geometry(call.shape(0), call.attrs.as<AttentionAttrs>());
     dispatch_float(out[0].dtype(), [&]<class T>(T) {
-      attention_forward<T>(g, packed_inputs(g, call.in[0].data<T>(), mask_data<T>(call.in, 1)),
+      attention_forward<T>(g, Masks::of(call.in, 1).inputs(g, call.in[0].data<T>()),
                            out[0].mutable_data<T>(), out[1].mutable_data<T>());
     });
   };
@@ -215,18 +260,17 @@ const Op attention_qkv_op = [] {
     dispatch_float(v.g.dtype(), [&]<class T>(T) {
       T* dq = v.dx[0].mutable_data<T>();
       T* dk = dq + g.heads * g.width;
-      attention_backward<T>(g, packed_inputs(g, v.in[0].data<T>(), mask_data<T>(v.in, 1)),
-                            v.out.data<T>(), v.saved[0].data<T>(), v.g.data<T>(), dq, dk,
-                            dk + g.kv_heads * g.width);
+      attention_backward<T>(g, Masks::of(v.in, 1).inputs(g, v.in[0].data<T>()), v.out.data<T>(),
+                            v.saved[0].data<T>(), v.g.data<T>(), dq, dk, dk + g.kv_heads * g.width);
     });
   };
   op.composite = [](std::span<const Tensor> in, const Attrs& attrs) {
     const auto a = attrs.as<AttentionAttrs>();
     const AttentionGeometry g = packed_geometry(in[0].shape(), a);
     const Tensor split = reshape(in[0], {g.batch, g.queries, g.heads + 2 * g.kv_heads, g.width});
-    const Tensor y = attention_composite(
-        slice(split, 2, 0, g.heads), slice(split, 2, g.heads, g.kv_heads),
-        slice(split, 2, g.heads + g.kv_heads, g.kv_heads), in.size() > 1 ? in[1] : Tensor(), a);
+    const Tensor y =
+        attention_composite(slice(split, 2, 0, g.heads), slice(split, 2, g.heads, g.kv_heads),
+                            slice(split, 2, g.heads + g.kv_heads, g.kv_heads), Masks::of(in, 1), a);
     return reshape(y, {g.batch, g.queries, g.heads * g.width});
   };
   op.reads_output = true;
@@ -239,7 +283,11 @@ const Op attention_qkv_op = [] {
     const Tensor mask = rng.split("mask").dropout_mask({2, 2, 3, 3}, 0.4, dtype);
     return {{{qkv}, Attrs::of(AttentionAttrs{2, 1, 0, true}), "causal MQA"},
             {{qkv}, Attrs::of(AttentionAttrs{2, 1, 0.7, false}), "full, own scale"},
-            {{qkv, mask}, Attrs::of(AttentionAttrs{2, 1, 0, true}), "dropout", {true, false}}};
+            {{qkv, mask}, Attrs::of(AttentionAttrs{2, 1, 0, true}), "dropout", {true, false}},
+            {{qkv, mask, Tensor::from<int32_t>({3, 2})},
+             Attrs::of(AttentionAttrs{2, 1, 0, false}),
+             "full, padded, dropout",
+             {true, false, false}}};
   };
   op.bad_samples = []() -> std::vector<Sample> {
     const Tensor qkv = Tensor::zeros({1, 3, 12});
@@ -248,6 +296,8 @@ const Op attention_qkv_op = [] {
         {{qkv}, Attrs::of(AttentionAttrs{2, 0}), "no key heads"},
         {{qkv}, Attrs::of(AttentionAttrs{3, 2}), "heads that do not divide"},
         {{qkv, Tensor::zeros({1, 1, 3, 3})}, Attrs::of(AttentionAttrs{2, 2}), "shape of the mask"},
+        {{qkv, Tensor::zeros({1}, DType::i32)}, Attrs::of(AttentionAttrs{2, 2}), "an empty row"},
+        {{qkv, Tensor::zeros({2}, DType::i32)}, Attrs::of(AttentionAttrs{2, 2}), "lengths"},
         {{Tensor::zeros({3, 12})}, Attrs::of(AttentionAttrs{2, 2}), "rank"}};
   };
   return op;
@@ -258,17 +308,18 @@ const RegisterOp registrations[] = {RegisterOp(attention_op), RegisterOp(attenti
 }  // namespace
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
-                 const Tensor& dropout_mask) {
-  const Attrs attrs = Attrs::of(AttentionAttrs{0, 0, options.scale, options.causal});
-  return dropout_mask.defined() ? apply(attention_op, {q, k, v, dropout_mask}, attrs)
-                                : apply(attention_op, {q, k, v}, attrs);
+                 const Tensor& dropout_mask, const Tensor& lengths) {
+  return apply_masked<3>(attention_op, {q, k, v},
+                         Attrs::of(AttentionAttrs{0, 0, options.scale, options.causal}),
+                         dropout_mask, lengths);
 }
 
 Tensor attention_qkv(const Tensor& qkv, int64_t heads, int64_t kv_heads,
-                     const AttentionOptions& options, const Tensor& dropout_mask) {
-  const Attrs attrs = Attrs::of(AttentionAttrs{heads, kv_heads, options.scale, options.causal});
-  return dropout_mask.defined() ? apply(attention_qkv_op, {qkv, dropout_mask}, attrs)
-                                : apply(attention_qkv_op, {qkv}, attrs);
+                     const AttentionOptions& options, const Tensor& dropout_mask,
+                     const Tensor& lengths) {
+  return apply_masked<1>(attention_qkv_op, {qkv},
+                         Attrs::of(AttentionAttrs{heads, kv_heads, options.scale, options.causal}),
+                         dropout_mask, lengths);
 }
 
 }  // namespace kindred

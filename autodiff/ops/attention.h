@@ -17,14 +17,17 @@ struct AttentionOptions {
 
 /// q [B, Lq, H, D], k and v [B, Lk, Hk, D] -> [B, Lq, H, D]. dropout_mask [B, H, Lq, Lk] (or
 /// undefined) multiplies the probabilities after the softmax (Rng::dropout_mask); it is a constant.
+/// lengths i32 [B] (or undefined): keys from lengths[b] on are padding that no query sees.
 /// A query that sees no key gives zeros and takes no part in the derivative.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v,
-                 const AttentionOptions& options = {}, const Tensor& dropout_mask = {});
+                 const AttentionOptions& options = {}, const Tensor& dropout_mask = {},
+                 const Tensor& lengths = {});
 
 /// Self-attention straight from one product: qkv [B, L, (H + 2 Hk) D] holds in each token the H
 /// query heads, then the Hk key heads, then the Hk value heads -> [B, L, H D]. Nothing is copied;
 /// the derivative is written in the packed layout too.
 Tensor attention_qkv(const Tensor& qkv, int64_t heads, int64_t kv_heads,
-                     const AttentionOptions& options = {}, const Tensor& dropout_mask = {});
+                     const AttentionOptions& options = {}, const Tensor& dropout_mask = {},
+                     const Tensor& lengths = {});
 
 }  // namespace kindred

@@ -35,8 +35,14 @@ int64_t padded_width(const AttentionGeometry& g) {
 template <class T>
 struct Rows {
   const AttentionGeometry& g;
+  const int32_t* lengths;
   int64_t b, kv_head;
 
+  /// Keys that row r sees: 0 .. visible(r) - 1. More than those of row r - 1, or as many.
+  int64_t visible(int64_t r) const {
+    const int64_t n = g.visible(query(r));
+    return lengths ? std::min<int64_t>(n, lengths[b]) : n;
+  }
   int64_t count() const { return g.queries * g.group(); }
   int64_t query(int64_t r) const { return r / g.group(); }
   int64_t head(int64_t r) const { return kv_head * g.group() + r % g.group(); }
@@ -110,7 +116,7 @@ void apply_mask(const Rows<T>& rows, const T* mask, int64_t first, int64_t n, in
 template <class T, int R>
 void fill_seen(const Rows<T>& rows, int64_t first, int64_t n, int32_t* seen) {
   for (int64_t r = 0; r < R; ++r)
-    seen[r] = static_cast<int32_t>(rows.g.visible(rows.query(first + std::min(r, n - 1))));
+    seen[r] = static_cast<int32_t>(rows.visible(first + std::min(r, n - 1)));
 }
 
 // ---- forward ------------------------------------------------------------------------------------
@@ -191,7 +197,7 @@ template <class T, int kVectors>
 void forward_tiles(const Rows<T>& rows, const AttentionInputs<T>& in, int64_t from, int64_t to,
                    T* out, T* lse, T* scratch) {
   constexpr int R = kVectors * kLanes<T>;
-  const int64_t keys = rows.g.visible(rows.query(to - 1)), padded = padded_width<T>(rows.g);
+  const int64_t keys = rows.visible(to - 1), padded = padded_width<T>(rows.g);
   T* k = scratch;
   T* v = k + keys * padded;
   pack_keys(rows, in.k, keys, padded, k);
@@ -221,7 +227,7 @@ void forward_row(const Rows<T>& rows, const AttentionInputs<T>& in, int64_t r, T
   const T* mask = in.mask ? in.mask + rows.mask_offset(r) : nullptr;
   T* out = all_out + rows.offset(r, g.heads * g.width);
   std::fill(out, out + g.width, T(0));
-  const int64_t keys = g.visible(rows.query(r)), whole = g.width / kLanes<T> * kLanes<T>;
+  const int64_t keys = rows.visible(r), whole = g.width / kLanes<T> * kLanes<T>;
   T top = kMinusInfinity<T>, shift = 0, total = 0, p[kKeyBlock];
   for (int64_t j0 = 0; j0 < keys; j0 += kKeyBlock) {
     const int64_t block = std::min(kKeyBlock, keys - j0);
@@ -326,7 +332,7 @@ void attention_forward(const AttentionGeometry& g, const AttentionInputs<T>& in,
   parallel_for(heads * parts, 1, [&](int64_t begin, int64_t end) {
     T* mine = buffer + omp_get_thread_num() * size;
     for (int64_t task = begin; task < end; ++task) {
-      const Rows<T> at{g, task / parts / g.kv_heads, task / parts % g.kv_heads};
+      const Rows<T> at{g, in.lengths, task / parts / g.kv_heads, task / parts % g.kv_heads};
       const int64_t from = task % parts * part, to = std::min(rows, from + part);
       if (rows <= kFewRows) {
         for (int64_t r = from; r < to; ++r) forward_row(at, in, r, out, lse);
@@ -353,7 +359,7 @@ void attention_backward(const AttentionGeometry& g, const AttentionInputs<T>& in
     T* dv_sum = dk_sum + g.keys * padded;
     T* rest = dv_sum + g.keys * padded;
     for (int64_t task = begin; task < end; ++task) {
-      const Rows<T> at{g, task / g.kv_heads, task % g.kv_heads};
+      const Rows<T> at{g, in.lengths, task / g.kv_heads, task % g.kv_heads};
       pack_keys(at, in.k, g.keys, padded, k);
       pack_keys(at, in.v, g.keys, padded, v);
       std::fill(dk_sum, rest, T(0));

@@ -25,7 +25,8 @@ struct AttentionGeometry {
 template <class T>
 struct AttentionInputs {
   const T *q, *k, *v;
-  const T* mask;  ///< [batch, heads, queries, keys] or null
+  const T* mask;           ///< [batch, heads, queries, keys] or null
+  const int32_t* lengths;  ///< [batch]: keys from there on are padding; null: none is
 };
 
 /// out [batch, queries, heads, width]; lse [batch, kv_heads, queries, group], 0 for a query without
