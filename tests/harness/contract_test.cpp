@@ -102,7 +102,7 @@ TEST_CASE("contract: every known family fits some data") {
                                "gaussian/unet on images",
                                "gaussian/mlp on quantised points",
                                "gaussian/mlp on real points",
-                               "classify/attention on labels",
+
                                "classify/s4d on labels",
                                "classify/s4 on labels",
                                "classify/s5 on labels",
