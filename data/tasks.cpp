@@ -50,6 +50,7 @@ class TaskDataset final : public Dataset {
     spec_ = task_.spec;
     spec_.name = std::move(named.name);
     spec_.modality = Modality::sequence;
+    spec_.padded = task_.variable_length;
     const auto limited = [](int64_t n, int64_t limit) { return limit ? std::min(n, limit) : n; };
     sizes_ = {limited(task_.train, options.train_limit),
               limited(task_.held_out, options.test_limit),

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "autodiff/choice.h"
+#include "autodiff/graph.h"
 #include "autodiff/ops/index.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/matmul.h"
@@ -89,6 +90,23 @@ SupervisedNet::SupervisedNet(const data::DataSpec& spec, const SupervisedConfig&
   shape.width = image ? spec.width * spec.channels : spec.length;
   shape.causal = causal;
   backbone_ = entry.make(shape, settings, rng.split("backbone"));
+  probe(causal);
+}
+
+void SupervisedNet::probe(bool causal) const {
+  const NoGrad no_graph;
+  const int64_t steps = std::min<int64_t>(spec_.length, 2);
+  Context context;
+  if (spec_.padded) context.lengths = Tensor::full({1}, static_cast<double>(steps), DType::i32);
+  context.rate = follow_rate_ ? spec_.rate : 1;
+  try {
+    backbone_.forward(Tensor::zeros({1, steps, width_}), context);
+  } catch (const Error& error) {
+    if (error.fault() != Fault::usage) throw;
+    fail(Fault::usage, kWhere, "data \"", spec_.name, "\": ", error.what(),
+         spec_.padded && !causal ? "; objective.causal = true may help" : "",
+         context.rate != 1 ? "; objective.follow_rate = false does not tell it the rate" : "");
+  }
 }
 
 Tensor SupervisedNet::embed(const data::Batch& batch) const {

@@ -56,6 +56,8 @@ class SupervisedNet {
   }
 
  private:
+  /// Usage error for a backbone that cannot take what the data need: lengths, or another rate.
+  void probe(bool causal) const;
   Tensor embed(const data::Batch& batch) const;
 
   data::DataSpec spec_;
