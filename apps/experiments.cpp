@@ -21,7 +21,9 @@ FoundExperiment find_experiment(const std::string& name) {
       known.emplace_back(e.name);
     }
   }
-  const std::string near = harness::nearest(name, known);
+  std::string near = harness::nearest("paper_" + name, known);
+  for (const std::string& full : known)  // a part of the name
+    if (near.empty() && full.find(name) != std::string::npos) near = full;
   fail(Fault::usage, "reproduce", "there is no experiment \"", name, '"',
        near.empty() ? "; " : "; did you mean " + near + "? ",
        "`kindred reproduce --list` shows them; a file of your own needs its path");

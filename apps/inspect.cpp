@@ -6,10 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/outline.h"
 #include "autodiff/op.h"
 #include "autodiff/parallel.h"
 #include "data/dataset.h"
-#include "data/recipe.h"
 #include "harness/backbone.h"
 #include "harness/manifest.h"
 #include "harness/objective.h"
@@ -82,35 +82,6 @@ int inspect_command(int argc, char** argv) {
   return 0;
 }
 
-namespace {
-
-/// The shape of a known source without its files: settings do not depend on what the symbols are.
-class Outline final : public data::Dataset {
- public:
-  Outline(const data::Recipe& recipe, const data::DataOptions& options) {
-    const bool text = recipe.modality == data::Modality::text;
-    const int64_t side = options.size > 0 ? options.size : recipe.height > 0 ? recipe.height : 28;
-    spec_.name = recipe.name;
-    spec_.modality = recipe.modality;
-    spec_.levels = options.levels > 0 ? options.levels : recipe.levels > 0 ? recipe.levels : 256;
-    spec_.height = text ? 1 : side;
-    spec_.width = text ? 1 : side;
-    spec_.length = text ? options.context : side * side;
-    spec_.ordered = !text;
-    spec_.classes = text ? 0 : 10;  // every known set of images has the ten classes of its kind
-    spec_.targets = text ? 0 : 1;
-  }
-  const data::DataSpec& spec() const override { return spec_; }
-  int64_t size(data::Split) const override { return 0; }
-  data::Batch elements(data::Split, int64_t, int64_t) const override { fail(Fault::usage, "data", "no elements"); }
-  data::Batch batch(data::Split, const Rng&, int64_t, int64_t) const override { fail(Fault::usage, "data", "no elements"); }
-
- private:
-  data::DataSpec spec_;
-};
-
-}  // namespace
-
 int options_command(int argc, char** argv) {
   CommandLine line("kindred options [--config FILE] [--family NAME] [--set KEY=VALUE]...",
                    "Every setting of a run with its value in effect and one line of help. Families, backbones and\n"
@@ -123,8 +94,7 @@ int options_command(int argc, char** argv) {
   harness::Settings settings = line.settings();
   data::DataOptions chosen;
   harness::Settings(settings).read("data", chosen);
-  std::shared_ptr<const data::Dataset> outline;
-  if (const data::Recipe* recipe = data::find_recipe(chosen.name)) outline = std::make_shared<Outline>(*recipe, chosen);
+  const std::shared_ptr<const data::Dataset> outline = data_outline(chosen);
   std::vector<harness::OptionHelp> known;
   const harness::Run run(settings, outline, &known);
   const auto effective = harness::Settings::from_text(run.resolved(), "options");

@@ -23,11 +23,10 @@ std::string describe_elements(const data::DataSpec& spec) {
   const std::string length = std::to_string(spec.length), levels = std::to_string(spec.levels);
   if (spec.modality == data::Modality::text) return levels + " symbols, window " + length;
   if (spec.modality != data::Modality::sequence) return length + " dims of " + levels + " levels";
-  const std::string steps = spec.levels > 0 ? levels + " symbols" : std::to_string(spec.in_channels) + " channels";
-  const std::string targets = spec.target_channels > 0 ? std::to_string(spec.target_channels) + " real channels"
-                                                       : std::to_string(spec.classes) + " classes";
-  return length + " steps of " + steps + ", " + std::to_string(spec.targets) + (spec.targets == 1 ? " target of " : " targets of ") +
-         targets;
+  const auto of = [](int64_t n, const std::string& what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); };
+  return length + " steps of " + (spec.levels > 0 ? levels + " symbols" : of(spec.in_channels, "channel")) + ", " +
+         of(spec.targets, "target") + " of " +
+         (spec.target_channels > 0 ? of(spec.target_channels, "real number") : std::to_string(spec.classes) + " classes");
 }
 }  // namespace
 

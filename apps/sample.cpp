@@ -44,6 +44,9 @@ int sample_command(int argc, char** argv) {
   harness::Run run = load_trained(line);
   const data::DataSpec& spec = run.spec();
 
+  check(run.objective().draws(), "sample", run.family().objective,
+        " has nothing to draw; use kindred eval");
+
   harness::SampleOptions options;
   options.count = line.get<int64_t>("count");
   check(options.count > 0, "sample", "--count must be positive");

@@ -78,6 +78,7 @@ Task forecast_task(const Forecast& f, double mean, double std,
   task.spec.in_channels = f.horizon ? 2 : 1;
   task.spec.length = f.given + f.horizon;
   task.spec.targets = f.horizon ? f.horizon : f.given;
+  task.spec.causal = f.ahead > 0;
   task.spec.target_channels = 1;
   task.spec.target_mean = {mean};
   task.spec.target_std = {std};
@@ -193,7 +194,11 @@ Task white_signal_task(const TaskOptions& o) {
   const double frequency = band_limit(o, 0.02);
   Task task = forecast_task(f, 0, kRms * std::numbers::sqrt2,
                             [n = f.samples(), frequency, step = o.rate](const Rng& rng) {
-                              return white_signal(n, frequency, step, kRms, rng);
+                              // Half a period, or the end would lead back to the known start.
+                              std::vector<double> x =
+                                  white_signal(2 * n, frequency, step, kRms, rng);
+                              x.resize(static_cast<std::size_t>(n));
+                              return x;
                             });
   task.spec.rate = o.rate;
   return task;

@@ -36,6 +36,7 @@ struct DataSpec {
 
   // Supervised data; images with labels have `classes` and one target too.
   int64_t in_channels = 0;      ///< C: real inputs of one step of a sequence; 0: symbols
+  bool causal = false;          ///< later inputs hold earlier targets: models must not see them
   bool ordered = false;         ///< levels are amounts (grey levels), not names (letters)
   int64_t classes = 0;          ///< of labels or class targets; 0: there are none
   int64_t targets = 0;          ///< T: 1 = one for the whole element; more = its last T steps

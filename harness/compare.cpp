@@ -10,17 +10,14 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "autodiff/op.h"
-#include "autodiff/pool.h"
 #include "data/alphabet.h"
 #include "harness/atomic_file.h"
 #include "harness/baselines.h"
 #include "harness/manifest.h"
 #include "harness/ngram.h"
 #include "harness/picture.h"
-#include "harness/run_dir.h"
+#include "harness/result_folder.h"
 #include "harness/sha256.h"
-#include "harness/trainer.h"
 
 namespace kindred::harness {
 
@@ -41,11 +38,6 @@ std::vector<std::string> split_list(const std::string& text) {
     if (first != std::string::npos) parts.push_back(part.substr(first, last - first + 1));
   }
   return parts;
-}
-
-/// A sample of bytes need not be UTF-8; JSON has to be.
-std::string json_text(const json& value) {
-  return value.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
 /// Bits of elements stand under "bits" and "element_bits", other units under "score" and
@@ -174,84 +166,26 @@ void draw_samples(json& row, Run& run, const std::string& who, const Shared& sha
 
 json family_row(const std::string& who, const Settings& settings, const Shared& shared, bool& interrupted) {
   Run run(settings, shared.data);
-  const std::string path = shared.control.out + "/runs/" + who, config = path + "/config.resolved.ini";
-  const std::string before = fs::exists(config) ? read_file(config) : run.resolved();
-  const RunDir folder = RunDir::at(path, run.resolved());  // locked from here on
-  const std::string result_path = folder.file("result.json");
-  const std::string config_hash = sha256_hex(run.resolved());
-  if (shared.control.fresh || before != run.resolved()) {
-    if (!shared.control.fresh)
-      shared.say("  " + who + ": the settings have changed since the last start, training from the beginning");
-    fs::remove_all(folder.snapshots());
-    fs::remove(result_path);
+  const ResultFolder folder(shared.control.out + "/runs/" + who, run.resolved(),
+                            {.who = who, .progress = shared.control.progress, .fresh = shared.control.fresh,
+                             .argv = shared.control.argv, .say = [&](const std::string& line) { shared.say(line); }});
+  if (json row = folder.finished();
+      !row.is_null() && row.value("sample_count", int64_t{0}) == shared.options.samples &&
+      (!row.contains("samples") || fs::exists(shared.control.out + "/" + row["samples"].get<std::string>()))) {
+    shared.say("  " + who + ": finished before, result reused (--fresh trains again)");
+    return row;
   }
-  if (fs::exists(result_path)) {
-    json row = json::parse(read_file(result_path), nullptr, /*allow_exceptions=*/false);
-    if (!row.is_discarded() && row.value("config_sha256", "") == config_hash &&
-        row.value("sample_count", int64_t{0}) == shared.options.samples &&
-        (!row.contains("samples") || fs::exists(shared.control.out + "/" + row["samples"].get<std::string>()))) {
-      shared.say("  " + who + ": finished before, result reused (--fresh trains again)");
-      return row;
-    }
-  }
-  ManifestInput manifest;
-  manifest.argv = shared.control.argv;
-  manifest.seed = static_cast<uint64_t>(run.options().seed);
-  manifest.data_name = run.spec().name;
-  manifest.data_sha256 = run.spec().sha256;
-  manifest.config_sha256 = config_hash;
-  const std::string provenance = make_manifest(manifest);
-  atomic_write(folder.manifest(), provenance);
-
-  pool::trim();
-  reset_peak_rss();
-  TrainControl train_control{.dir = folder.path(), .label = "train " + who, .progress = shared.control.progress,
-                             .resume = Resume::automatic, .provenance = provenance,
-                             .refused = [](const std::string& why) { std::cerr << "refused " << why << '\n'; }};
-  const TrainReport report = train(run, train_control);
-  if (report.interrupted) {
+  json row = {{"name", who}, {"type", "family"}, {"family", run.family().str()}};
+  if (!folder.train(run, row)) {
     interrupted = true;
     return {};
   }
-  const Progress& p = run.progress();
-  json row = {{"name", who},
-              {"type", "family"},
-              {"family", run.family().str()},
-              {"parameters", run.parameter_count()},
-              {"steps", p.step},
-              {"examples", p.examples},
-              {"seconds", p.seconds},
-              {"train_flops", p.flops},
-              {"flops_per_example", p.flops / std::max<double>(1, static_cast<double>(p.examples))},
-              {"gflop_per_s", p.flops / std::max(1e-9, p.seconds) / 1e9},
-              {"final_loss", p.smoothed},
-              {"peak_bytes", report.peak_bytes},
-              {"peak_rss_bytes", peak_rss()},
-              {"config", run.resolved()},
-              {"config_sha256", config_hash},
-              {"parameter_bytes", run.slab().size() * 4}};
-  if (std::isfinite(report.initial_loss)) row["initial_loss"] = report.initial_loss;
-  json curve = json::array();
-  for (const CurvePoint& c : report.curve) {
-    json point = {{"step", c.step}, {"examples", c.examples}, {"seconds", c.seconds}, {"flops", c.flops},
-                  {score_key(shared.unit), c.bits}, {"std_error", c.std_error}};
-    for (const auto& [metric, value] : c.metrics) point["metrics"][metric] = value;
-    curve.push_back(std::move(point));
-  }
-  row["curve"] = std::move(curve);
-
   const double start = now();
-  {
-    LikelihoodOptions score{.lane = shared.eval.lane, .batch = shared.eval.batch, .limit = shared.eval.limit, .progress = {}};
-    ProgressBar bar("score " + who, 0, shared.control.progress);
-    score.progress = [&](int64_t done, int64_t) { bar.update(done); };
-    put_likelihood(row, run.evaluate(score, shared.split), shared.spec());
-    bar.finish();
-  }
+  put_likelihood(row, score(run, shared.split, who, shared.control.progress), shared.spec());
   row["eval_seconds"] = now() - start;
   row["sample_count"] = shared.options.samples;
   if (shared.options.samples > 0 && run.objective().draws()) draw_samples(row, run, who, shared);
-  atomic_write(result_path, json_text(row));
+  folder.keep(row);
   return row;
 }
 

@@ -56,8 +56,7 @@ class OpenData {
 
 NamedResults results_of(const Likelihood& l, const Run& run) {
   NamedResults out;
-  const std::string unit = l.unit.empty() ? run.spec().unit() : l.unit;
-  if (unit.starts_with("bits"))
+  if (l.unit_on(run.spec()).starts_with("bits"))
     out = {{"bits", l.bits_per_symbol()},
            {"nats", l.bits_per_symbol() * std::log(2.0)},
            {"bits_std_error", l.std_error()}};
@@ -108,7 +107,10 @@ class Reproduction {
   json results(const Settings& file, bool& interrupted) {
     const Paper& paper = experiment_.paper;
     say(paper.title + "\n  paper  " + paper.citation + "\n  claim  " + paper.claim + "\n  scale  " +
-        paper.scale);
+        paper.scale +
+        (paper.minutes > 0
+             ? "\n  time   about " + table_number(paper.minutes) + " minutes on two cores"
+             : ""));
     plan();
     json out = {{"format", "kindred-reproduction"},
                 {"version", 1},

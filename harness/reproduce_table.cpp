@@ -108,7 +108,8 @@ std::string reproduction_page(const std::vector<json>& all, const std::string& c
            ", " + r["created_utc"].get<std::string>();
     if (machine.contains("processor")) out += ", " + machine["processor"].get<std::string>();
     if (machine.contains("threads") && machine["threads"].is_number())
-      out += ", " + std::to_string(machine["threads"].get<int>()) + " threads";
+      out += ", " + std::to_string(machine["threads"].get<int>()) +
+             (machine["threads"] == 1 ? " thread" : " threads");
     if (!r["seeds"].empty())
       out += "; mean and standard error of " + std::to_string(r["seeds"].size()) + " seeds";
     out += ".\n";

@@ -89,14 +89,15 @@ bool ResultFolder::train(Run& run, json& row) const {
   row["config"] = run.resolved();
   row["parameter_bytes"] = run.slab().size() * 4;
   if (std::isfinite(report.initial_loss)) row["initial_loss"] = report.initial_loss;
+  const std::string own = run.objective().score_unit();
+  const char* score_name = score_key(own.empty() ? run.spec().unit() : own);
   json curve = json::array();
-  for (const CurvePoint& c : report.curve)
-    curve.push_back({{"step", c.step},
-                     {"examples", c.examples},
-                     {"seconds", c.seconds},
-                     {"flops", c.flops},
-                     {"bits", c.bits},
-                     {"std_error", c.std_error}});
+  for (const CurvePoint& c : report.curve) {
+    json point = {{"step", c.step},   {"examples", c.examples}, {"seconds", c.seconds},
+                  {"flops", c.flops}, {score_name, c.bits},     {"std_error", c.std_error}};
+    for (const auto& [metric, value] : c.metrics) point["metrics"][metric] = value;
+    curve.push_back(std::move(point));
+  }
   row["curve"] = std::move(curve);
   return true;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "harness/compare.h"
+#include "harness/text_table.h"
 
 namespace kindred::harness {
 
@@ -42,13 +43,15 @@ std::string megabytes(const json& row, const char* key) {
   return text;
 }
 
-/// Metrics that a row has beside its score, in the order of the first row that has them; `mse` is the
+/// Metrics that rows have beside their score; `mse` is the
 /// score itself.
 std::vector<std::string> metric_names(const std::vector<json>& rows) {
   std::vector<std::string> names;
-  for (const json& row : rows)
-    for (const auto& [key, value] : row.value("metrics", json::object()).items())
+  for (const json& row : rows) {
+    const json metrics = row.value("metrics", json::object());
+    for (const auto& [key, value] : metrics.items())
       if (key != "mse" && std::find(names.begin(), names.end(), key) == names.end()) names.push_back(key);
+  }
   return names;
 }
 std::string metric_cell(const json& row, const std::string& metric) {
@@ -91,24 +94,7 @@ std::string results_table(const json& results) {
                              megabytes(row, "peak_bytes")});
     cells.push_back(std::move(line));
   }
-  std::vector<std::size_t> width(cells[0].size());
-  for (const auto& line : cells)
-    for (std::size_t i = 0; i < line.size(); ++i) width[i] = std::max(width[i], line[i].size());
-  std::string out;
-  for (std::size_t r = 0; r < cells.size(); ++r) {
-    for (std::size_t i = 0; i < width.size(); ++i) {
-      const std::string& cell = cells[r][i];
-      const std::string fill(width[i] - cell.size(), ' ');
-      out += (i ? "  " : "") + (i == 0 || i == 2 ? cell + fill : fill + cell);
-    }
-    while (out.back() == ' ') out.pop_back();
-    out += '\n';
-    if (r == 0) {
-      std::size_t total = 2 * (width.size() - 1);
-      for (std::size_t w : width) total += w;
-      out += std::string(total, '-') + '\n';
-    }
-  }
+  std::string out = text_table(cells, {0, 2});
   for (const json& pair : results.value("pairs", json::array())) {
     out += pair["a"].get<std::string>() + " against " + pair["b"].get<std::string>() + ": ";
     if (pair.contains("difference")) {

@@ -60,14 +60,22 @@ SupervisedNet::SupervisedNet(const data::DataSpec& spec, const SupervisedConfig&
   check(spec.targets >= 1 && spec.length >= spec.targets, kWhere, "data \"", spec.name, "\" have ",
         spec.targets, " targets on ", spec.length, " steps");
   check(width_ > 0, "model.width", width_, " channels");
-  mean_ = choose<bool>(config.pool, {{"mean", true}, {"last", false}}, "objective.pool");
-  enum class Input { data, symbol, value };
+  const bool classes = spec.target_channels == 0;
+  mean_ = choose<bool>(config.pool, {{"auto", classes}, {"mean", true}, {"last", false}},
+                       "objective.pool");
+  const bool causal = choose<bool>(
+      config.causal, {{"auto", spec.causal}, {"true", true}, {"false", false}}, "objective.causal");
+  check(causal || !spec.causal, "objective.causal", "false would show the targets of \"", spec.name,
+        "\" to the model: they stand in later inputs");
+  enum class Input { automatic, symbol, value };
   Input input = choose<Input>(
-      config.input, {{"data", Input::data}, {"symbol", Input::symbol}, {"value", Input::value}},
+      config.input,
+      {{"auto", Input::automatic}, {"symbol", Input::symbol}, {"value", Input::value}},
       "objective.input");
   check(spec.levels > 0 || input != Input::symbol, "objective.input",
         "symbol needs symbols; data \"", spec.name, "\" have real values");
-  if (input == Input::data) input = spec.levels > 0 && !spec.ordered ? Input::symbol : Input::value;
+  if (input == Input::automatic)
+    input = spec.levels > 0 && !spec.ordered ? Input::symbol : Input::value;
   if (input == Input::symbol)
     embedding_ = nn::Embedding::make(spec.levels, width_, rng.split("embedding"), kStd);
   else
@@ -79,7 +87,7 @@ SupervisedNet::SupervisedNet(const data::DataSpec& spec, const SupervisedConfig&
   const bool image = spec.modality == data::Modality::image;
   shape.height = image ? spec.height : 1;
   shape.width = image ? spec.width * spec.channels : spec.length;
-  shape.causal = config.causal;
+  shape.causal = causal;
   backbone_ = entry.make(shape, settings, rng.split("backbone"));
 }
 

@@ -15,21 +15,22 @@
 namespace kindred::harness {
 
 struct SupervisedConfig {
-  std::string input = "data";
-  std::string pool = "mean";
-  bool causal = false;
+  std::string input = "auto";
+  std::string pool = "auto";
+  std::string causal = "auto";
   bool follow_rate = true;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
     visit("input", self.input,
           "symbol: a learned row for each level; value: x / (levels - 1) through a linear map; "
-          "data: value for grey levels, else symbol");
-    visit(
-        "pool", self.pool,
-        "data with one target: mean of the valid steps, or last of them (several targets are read "
-        "off the last steps)");
-    visit("causal", self.causal, "the backbone sees only the past; false: both sides");
+          "auto: value for grey levels, else symbol");
+    visit("pool", self.pool,
+          "data with one target: mean of the valid steps, or last of them; auto: mean for classes, "
+          "last for real targets (several targets are read off the last steps)");
+    visit("causal", self.causal,
+          "true: the backbone sees only the past; false: both sides; auto: true where later inputs "
+          "would give the targets away");
     visit("follow_rate", self.follow_rate,
           "tell state-space backbones the step of resampled data (data.rate)");
   }

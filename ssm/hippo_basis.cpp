@@ -1,11 +1,14 @@
-// Three-term recurrences, normal equations (the bases are orthonormal up to the grid), Newton's
-// method for the nodes.
+// Three-term recurrences, normal equations (the bases are orthonormal up to the grid, so these are
+// well-conditioned), Newton's method for the nodes.
 #include "ssm/hippo_basis.h"
 
 #include <cmath>
 #include <numbers>
 
 #include "autodiff/check.h"
+#include "autodiff/graph.h"
+#include "autodiff/ops/elementwise.h"
+#include "autodiff/ops/matmul.h"
 #include "autodiff/xt.h"
 
 namespace kindred::ssm {
@@ -75,23 +78,29 @@ Tensor legendre_basis(int64_t N, std::span<const double> x) {
   return table;
 }
 
-Tensor optimal_projection(const Tensor& basis, const Tensor& f, std::span<const double> weights) {
+OptimalProjection::OptimalProjection(int64_t signals, int64_t N)
+    : gram_(Tensor::zeros({N, N}, DType::f64)), right_(Tensor::zeros({signals, N}, DType::f64)) {}
+
+void OptimalProjection::add(const Tensor& basis, const Tensor& f, std::span<const double> weights) {
   check(basis.rank() == 2 && f.rank() == 2 && f.dim(1) == basis.dim(0) &&
+            basis.dim(1) == gram_.dim(0) && f.dim(0) == right_.dim(0) &&
             (weights.empty() || static_cast<int64_t>(weights.size()) == basis.dim(0)),
         "hippo", "projecting f ", f.shape(), " on a basis ", basis.shape(), " with ",
         weights.size(), " weights");
-  const xt::xarray<double> phi = to_xarray<double>(basis), values = to_xarray<double>(f);
-  xt::xarray<double> weighted = phi;
-  for (std::size_t i = 0; i < weights.size(); ++i)
-    for (std::size_t n = 0; n < phi.shape(1); ++n) weighted(i, n) *= weights[i];
-  xt::xarray<double> gram = xt::linalg::dot(xt::transpose(weighted), phi);
-  for (std::size_t n = 0; n < phi.shape(1); ++n)
+  const NoGrad off;
+  Tensor weighted = basis;
+  if (!weights.empty()) weighted = mul(basis, Tensor::from(weights, {basis.dim(0), 1}));
+  gram_ = gram_ + matmul(weighted, basis, {.transpose_a = true});
+  right_ = right_ + matmul(f, weighted);
+}
+
+Tensor OptimalProjection::coefficients() const {
+  xt::xarray<double> gram = to_xarray<double>(gram_), right = to_xarray<double>(right_);
+  for (std::size_t n = 0; n < gram.shape(0); ++n)
     if (gram(n, n) == 0) gram(n, n) = 1;
-  const xt::xarray<double> right = xt::linalg::dot(values, weighted);
-  const xt::xarray<double> coefficients =
+  const xt::xarray<double> solved =
       xt::linalg::solve(gram, xt::xarray<double>(xt::transpose(right)));
-  const xt::xarray<double> fitted = xt::linalg::dot(phi, coefficients);
-  return from_xarray<double>(xt::xarray<double>(xt::transpose(fitted)));
+  return from_xarray<double>(xt::xarray<double>(xt::transpose(solved)));
 }
 
 Quadrature gauss_legendre(int64_t count) {

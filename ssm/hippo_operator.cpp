@@ -120,8 +120,10 @@ void HippoSolver::set(double h) {
   }
 }
 
-template <class T>
-void HippoSolver::solve(const T* __restrict x, T* __restrict y) const {
+// in(n) is asked for the right-hand side, out(n, y) given the solution; never in(n) after out(n),
+// so that out may write where in and scratch read.
+template <class T, class In, class Out>
+void HippoSolver::run(T* scratch, In in, Out out) const {
   const auto N = static_cast<std::size_t>(op_.size());
   const double* __restrict a = a_.data();
   const double* __restrict b = b_.data();
@@ -132,36 +134,49 @@ void HippoSolver::solve(const T* __restrict x, T* __restrict y) const {
     case Measure::lagt: {
       T sum = {};
       for (std::size_t n = 0; n < N; ++n) {
-        const T ax = a[n] * x[n];
-        y[n] = ax - b[n] * sum;
+        const T ax = a[n] * in(n);
+        out(n, ax - b[n] * sum);
         sum = c[n] * sum + p[n] * ax;
       }
       return;
     }
     case Measure::legt: {
       T w = {};
-      for (std::size_t n = 0; n < N; ++n) y[n] = w = p[n] * x[n] + b[n] * w;
+      for (std::size_t n = 0; n < N; ++n) scratch[n] = w = p[n] * in(n) + b[n] * w;
       T z = {};
       for (std::size_t n = N; n-- > 0;) {
-        z = a[n] * y[n] - 0.5 * a[n] * z;
-        y[n] = x[n] - c[n] * z;
+        z = a[n] * scratch[n] - 0.5 * a[n] * z;
+        out(n, in(n)-c[n] * z);
       }
       return;
     }
     case Measure::fout: {
+      const double* __restrict B = op_.B().data();
       T sums[4] = {};  // several, as one would wait for itself
       for (std::size_t n = 0; n < N; n += 2) {
-        y[n] = a[n] * x[n] - b[n] * x[n + 1];
-        y[n + 1] = b[n] * x[n] + a[n] * x[n + 1];
-        sums[n / 2 % 4] += op_.B()[n] * y[n];
+        const T x = in(n), y = in(n + 1);
+        scratch[n] = a[n] * x - b[n] * y;
+        scratch[n + 1] = b[n] * x + a[n] * y;
+        sums[n / 2 % 4] += B[n] * scratch[n];
       }
       const T sum = scale_ * (sums[0] + sums[1] + (sums[2] + sums[3]));
-      for (std::size_t n = 0; n < N; ++n) y[n] -= c[n] * sum;
+      for (std::size_t n = 0; n < N; ++n) out(n, scratch[n] - c[n] * sum);
       return;
     }
   }
 }
-template void HippoSolver::solve(const double*, double*) const;
-template void HippoSolver::solve(const Lanes*, Lanes*) const;
+
+void HippoSolver::solve(const double* x, double* y) const {
+  run(
+      y, [x](std::size_t n) { return x[n]; }, [y](std::size_t n, double v) { y[n] = v; });
+}
+
+// Written out as a vector, the solution would pass through the cache three times more.
+void HippoSolver::step(const Lanes& input, double gain, Lanes* x, Lanes* scratch) const {
+  const double* B = op_.B().data();
+  run(
+      scratch, [&](std::size_t n) -> Lanes { return x[n] + B[n] * input; },
+      [&](std::size_t n, const Lanes& y) { x[n] += (y - x[n]) * gain; });
+}
 
 }  // namespace kindred::ssm

@@ -52,11 +52,15 @@ class HippoSolver {
   explicit HippoSolver(HippoOperator op) : op_(std::move(op)) {}
   /// Usage error unless h >= 0: then I - h A is accretive and no pass can break down.
   void set(double h);
-  /// y = (I - h A)^{-1} x, T = double or Lanes; x and y distinct.
-  template <class T>
-  void solve(const T* x, T* y) const;
+  /// y = (I - h A)^{-1} x; x and y distinct.
+  void solve(const double* x, double* y) const;
+  /// x <- x + gain ((I - h A)^{-1} (x + B input) - x) of eight signals; scratch [N].
+  void step(const Lanes& input, double gain, Lanes* x, Lanes* scratch) const;
 
  private:
+  template <class T, class In, class Out>
+  void run(T* scratch, In in, Out out) const;
+
   HippoOperator op_;
   double h_ = -1;
   std::vector<double> a_, b_, c_;  ///< factors, see the passes

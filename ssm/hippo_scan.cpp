@@ -108,7 +108,7 @@ void HippoScan::run_lanes(const double* u, int64_t n, std::span<const double> st
   parallel_for(S, kLanes, [&](int64_t from, int64_t to) {
     HippoSolver solver(op_);
     const auto size = static_cast<std::size_t>(N);
-    std::vector<Lanes> x(size), right(size), y(size);
+    std::vector<Lanes> x(size), y(size);
     for (std::size_t i = 0; i < size; ++i)
       for (int64_t s = from; s < to; ++s) x[i][s - from] = c[s * N + static_cast<int64_t>(i)];
     const double* B = op_.B().data();
@@ -122,10 +122,7 @@ void HippoScan::run_lanes(const double* u, int64_t n, std::span<const double> st
         continue;
       }
       solver.set(alpha * dt);
-      input *= alpha * dt;
-      for (std::size_t i = 0; i < size; ++i) right[i] = x[i] + B[i] * input;
-      solver.solve(right.data(), y.data());
-      for (std::size_t i = 0; i < size; ++i) x[i] += (y[i] - x[i]) * (1 / alpha);
+      solver.step(alpha * dt * input, 1 / alpha, x.data(), y.data());
     }
     for (std::size_t i = 0; i < size; ++i)
       for (int64_t s = from; s < to; ++s) c[s * N + static_cast<int64_t>(i)] = x[i][s - from];

@@ -246,9 +246,9 @@ const Op dplr_kernel_op = {
     .flops =
         [](const Call& call) {
           const int64_t bins = call.attrs.as<Settings>().length / 2 + 1;
-          return 43 * static_cast<double>(call.shape(0).numel() * bins);
+          return 47 * static_cast<double>(call.shape(0).numel() * bins);
         },
-    .vjp_flops_ratio = 2.5,
+    .vjp_flops_ratio = 3.7,
     .samples = samples,
     .bad_samples = bad_samples,
 };

@@ -187,7 +187,7 @@ struct Softplus {
   static constexpr const char* name = "softplus";
   static constexpr double flops = 20;
   template <class T>
-  static T f(T x) { return std::max(x, T(0)) + std::log1p(vexp(-std::abs(x))); }
+  static T f(T x) { return (x < 0 ? T(0) : x) + vlog1p(vexp(x < 0 ? x : -x)); }
 };
 const Op softplus_op = unary<Softplus>([](const Vjp& v) { v.dx[0] = mul(v.g, sigmoid(v.in[0])); }, 1, false);
 

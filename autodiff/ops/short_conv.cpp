@@ -20,13 +20,13 @@ inline constexpr int64_t kBlock = 4;  ///< tiles of channels in a piece of work:
 struct ConvAttrs {
   bool silu = false, reverse = false;
 };
-enum Input { kX, kTaps, kBias, kBefore };
+enum Input { kX, kFilter, kBias, kBefore };
 
 struct Dims {
   int64_t B, L, E, K;
   bool silu, reverse;
   Dims(std::span<const Tensor> in, const Attrs& attrs)
-      : B(in[kX].dim(0)), L(in[kX].dim(1)), E(in[kX].dim(2)), K(in[kTaps].dim(0)) {
+      : B(in[kX].dim(0)), L(in[kX].dim(1)), E(in[kX].dim(2)), K(in[kFilter].dim(0)) {
     const auto a = attrs.as<ConvAttrs>();
     silu = a.silu;
     reverse = a.reverse;
@@ -61,110 +61,131 @@ struct Signal {
   int64_t past_;
 };
 
-template <class T>
-Vector<T> filtered(const Signal<const T>& x, const Vector<T>* taps, Vector<T> bias, const Dims& d,
-                   int64_t t, int64_t at, int64_t width) {
-  Vector<T> z = bias;
-  for (int64_t k = std::max<int64_t>(0, x.before.p ? 0 : d.K - 1 - t); k < d.K; ++k)
-    z += taps[k] * load_lanes<T>(x.step(t - (d.K - 1) + k) + at, width);
-  return z;
-}
+/// Taps of one tile of channels, and the arithmetic of one step. kTaps = 0: their number is d.K.
+template <class T, int kTaps>
+struct Filter {
+  Vector<T> taps[kTaps ? kTaps : kMaxTaps], bias;
+  int64_t K, at, width;
 
-/// body(row, first channel, number of channels) over tiles, kBlock neighbouring ones in turn.
+  void load(const Dims& d, const T* w, const T* b, int64_t tile) {
+    K = kTaps ? kTaps : d.K;
+    at = tile * kLanes<T>;
+    width = std::min<int64_t>(kLanes<T>, d.E - at);
+    for (int64_t k = 0; k < K; ++k) taps[k] = load_lanes<T>(w + k * d.E + at, width);
+    bias = load_lanes<T>(b + at, width);
+  }
+  /// x_{t - (K-1) + k}, zero before the beginning.
+  Vector<T> past(const Signal<const T>& x, int64_t t, int64_t k) const {
+    const T* row = x.step(t - (K - 1) + k);
+    return row ? load_lanes<T>(row + at, width) : Vector<T>{};
+  }
+  Vector<T> apply(const Signal<const T>& x, int64_t t) const {
+    Vector<T> z = bias;
+#pragma GCC unroll 4
+    for (int64_t k = 0; k < K; ++k) z += taps[k] * past(x, t, k);
+    return z;
+  }
+};
+
+/// body(integral constant: number of taps, or 0 for any; row, first tile, end of tiles):
+/// neighbouring tiles take their steps together, so that memory is read by several cache lines at a
+/// time.
 template <class T, class Body>
 void for_each_block(const Dims& d, Body&& body) {
   const int64_t tiles = scan_tiles<T>(d.E), blocks = (tiles + kBlock - 1) / kBlock;
   const int64_t grain = std::max<int64_t>(1, kGrain / (kBlock * kLanes<T> * d.L));
   parallel_for(d.B * blocks, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) body(i / blocks, i % blocks * kBlock, tiles);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t first = i % blocks * kBlock, last = std::min(tiles, first + kBlock);
+      if (d.K == 4) {
+        body(std::integral_constant<int, 4>{}, i / blocks, first, last);
+      } else {
+        body(std::integral_constant<int, 0>{}, i / blocks, first, last);
+      }
+    }
   });
-}
-
-template <class T>
-int64_t width_of(const Dims& d, int64_t tile) {
-  return std::min<int64_t>(kLanes<T>, d.E - tile * kLanes<T>);
-}
-
-template <class T>
-void load_taps(Vector<T>* taps, const T* w, const Dims& d, int64_t at, int64_t width) {
-  for (int64_t k = 0; k < d.K; ++k) taps[k] = load_lanes<T>(w + k * d.E + at, width);
 }
 
 template <class T>
 void forward(const Call& call, Tensor& out) {
   const Dims d(call.in, call.attrs);
-  const T *x = call.in[kX].data<T>(), *w = call.in[kTaps].data<T>(), *b = call.in[kBias].data<T>();
+  const T *x = call.in[kX].data<T>(), *w = call.in[kFilter].data<T>(),
+          *b = call.in[kBias].data<T>();
   const T* ahead = call.in.size() > kBefore ? call.in[kBefore].data<T>() : nullptr;
   T* y = out.mutable_data<T>();
-  for_each_block<T>(d, [&](int64_t row, int64_t first, int64_t tiles) {
+  for_each_block<T>(d, [&]<int kTaps>(std::integral_constant<int, kTaps>, int64_t row,
+                                      int64_t first, int64_t last) {
     const Signal<const T> from(x, ahead, d, row);
     const Track<T> to(y, row, d.L, d.E, d.reverse);
-    const int64_t count = std::min(kBlock, tiles - first);
-    Vector<T> taps[kBlock * kMaxTaps], bias[kBlock];
-    for (int64_t v = 0; v < count; ++v) {
-      const int64_t at = (first + v) * kLanes<T>, width = width_of<T>(d, first + v);
-      load_taps<T>(&taps[v * kMaxTaps], w, d, at, width);
-      bias[v] = load_lanes<T>(b + at, width);
-    }
+    Filter<T, kTaps> filters[kBlock];
+    for (int64_t i = first; i < last; ++i) filters[i - first].load(d, w, b, i);
     for (int64_t t = 0; t < d.L; ++t)
-      for (int64_t v = 0; v < count; ++v) {
-        const int64_t at = (first + v) * kLanes<T>, width = width_of<T>(d, first + v);
-        const Vector<T> z = filtered(from, &taps[v * kMaxTaps], bias[v], d, t, at, width);
-        store_lanes<T>(to.step(t) + at, d.silu ? z * logistic<T>(z) : z, width);
+      for (int64_t i = 0; i < last - first; ++i) {
+        const Filter<T, kTaps>& f = filters[i];
+        const Vector<T> z = f.apply(from, t);
+        store_lanes<T>(to.step(t) + f.at, d.silu ? z * logistic<T>(z) : z, f.width);
       }
   });
 }
 
-/// Parts of a row of the batch: K rows of w^, then bias^.
+/// The derivatives of a tile while time goes back.
+template <class T, int kTaps>
+struct FilterGradient : Filter<T, kTaps> {
+  Vector<T> dtaps[kTaps ? kTaps : kMaxTaps] = {}, dbias = {};
+  Vector<T> dz[kTaps ? kTaps : kMaxTaps] = {};  ///< of steps t, t + 1, ...
+
+  void step(const Dims& d, const Signal<const T>& x, const Signal<T>& dx, const Track<const T>& g,
+            int64_t t) {
+#pragma GCC unroll 4
+    for (int64_t i = this->K - 1; i > 0; --i) dz[i] = dz[i - 1];
+    dz[0] = Vector<T>{};
+    if (t >= 0) {
+      dz[0] = load_lanes<T>(g.step(t) + this->at, this->width);
+      if (d.silu) {
+        const Vector<T> z = this->apply(x, t), s = logistic<T>(z);
+        dz[0] *= s * (T(1) + z * (T(1) - s));
+      }
+#pragma GCC unroll 4
+      for (int64_t k = 0; k < this->K; ++k) dtaps[k] += dz[0] * this->past(x, t, k);
+      dbias += dz[0];
+    }
+    Vector<T> sum{};
+#pragma GCC unroll 4
+    for (int64_t k = 0; k < this->K; ++k) sum += this->taps[k] * dz[this->K - 1 - k];
+    store_lanes<T>(dx.step(t) + this->at, sum, this->width);
+  }
+};
+
 template <class T>
 void backward(const Vjp& v) {
   const Dims d(v.in, v.attrs);
   const bool started = v.in.size() > kBefore;
   for (std::size_t i = 0; i < v.in.size(); ++i)
     v.dx[i] = Tensor::empty(v.in[i].shape(), v.g.dtype());
-  Tensor parts = Tensor::empty({d.B, d.K + 1, d.E}, v.g.dtype());
-  const T *x = v.in[kX].data<T>(), *w = v.in[kTaps].data<T>(), *b = v.in[kBias].data<T>();
+  Tensor parts = Tensor::empty({d.B, d.K + 1, d.E}, v.g.dtype());  // of a row: w^, then bias^
+  const T *x = v.in[kX].data<T>(), *w = v.in[kFilter].data<T>(), *b = v.in[kBias].data<T>();
   const T *ahead = started ? v.in[kBefore].data<T>() : nullptr, *g = v.g.data<T>();
   T *dx = v.dx[kX].mutable_data<T>(), *sums = parts.mutable_data<T>();
   T* dahead = started ? v.dx[kBefore].mutable_data<T>() : nullptr;
-  for_each_block<T>(d, [&](int64_t row, int64_t first, int64_t tiles) {
+  for_each_block<T>(d, [&]<int kTaps>(std::integral_constant<int, kTaps>, int64_t row,
+                                      int64_t first, int64_t last) {
     const Signal<const T> from(x, ahead, d, row);
     const Signal<T> to(dx, dahead, d, row);
     const Track<const T> cotangent(g, row, d.L, d.E, d.reverse);
-    for (int64_t tile = first; tile < std::min(tiles, first + kBlock); ++tile) {
-      const int64_t at = tile * kLanes<T>, width = width_of<T>(d, tile);
-      Vector<T> taps[kMaxTaps], dtaps[kMaxTaps] = {}, ring[kMaxTaps] = {};
-      load_taps<T>(taps, w, d, at, width);
-      const Vector<T> bias = load_lanes<T>(b + at, width);
-      Vector<T> dbias{};
-      for (int64_t t = d.L - 1; t >= (started ? 1 - d.K : 0); --t) {
-        Vector<T> dz{};
-        if (t >= 0) {
-          dz = load_lanes<T>(cotangent.step(t) + at, width);
-          if (d.silu) {
-            const Vector<T> z = filtered(from, taps, bias, d, t, at, width);
-            const Vector<T> s = logistic<T>(z);
-            dz *= s * (T(1) + z * (T(1) - s));
-          }
-          for (int64_t k = std::max<int64_t>(0, started ? 0 : d.K - 1 - t); k < d.K; ++k)
-            dtaps[k] += dz * load_lanes<T>(from.step(t - (d.K - 1) + k) + at, width);
-          dbias += dz;
-        }
-        // ring[i] is the cotangent of z at t + i.
-        for (int64_t i = d.K - 1; i > 0; --i) ring[i] = ring[i - 1];
-        ring[0] = dz;
-        Vector<T> sum{};
-        for (int64_t k = 0; k < d.K; ++k) sum += taps[k] * ring[d.K - 1 - k];
-        store_lanes<T>(to.step(t) + at, sum, width);
-      }
-      T* mine = sums + row * (d.K + 1) * d.E + at;
-      for (int64_t k = 0; k < d.K; ++k) store_lanes<T>(mine + k * d.E, dtaps[k], width);
-      store_lanes<T>(mine + d.K * d.E, dbias, width);
+    FilterGradient<T, kTaps> filters[kBlock];
+    for (int64_t i = first; i < last; ++i) filters[i - first].load(d, w, b, i);
+    for (int64_t t = d.L - 1; t >= (started ? 1 - d.K : 0); --t)
+      for (int64_t i = 0; i < last - first; ++i) filters[i].step(d, from, to, cotangent, t);
+    for (int64_t i = 0; i < last - first; ++i) {
+      const FilterGradient<T, kTaps>& f = filters[i];
+      T* mine = sums + row * (d.K + 1) * d.E + f.at;
+      for (int64_t k = 0; k < d.K; ++k) store_lanes<T>(mine + k * d.E, f.dtaps[k], f.width);
+      store_lanes<T>(mine + d.K * d.E, f.dbias, f.width);
     }
   });
   Tensor total = Tensor::empty({d.K + 1, d.E}, v.g.dtype());
   add_parts(total.mutable_data<T>(), sums, d.B, (d.K + 1) * d.E);
-  std::copy_n(total.data<T>(), d.K * d.E, v.dx[kTaps].mutable_data<T>());
+  std::copy_n(total.data<T>(), d.K * d.E, v.dx[kFilter].mutable_data<T>());
   std::copy_n(total.data<T>() + d.K * d.E, d.E, v.dx[kBias].mutable_data<T>());
 }
 
@@ -178,14 +199,14 @@ Tensor composite(std::span<const Tensor> in, const Attrs& attrs) {
   }
   Tensor z = in[kBias];
   for (int64_t k = 0; k < d.K; ++k)
-    z = z + slice(x, 1, d.reverse ? d.K - 1 - k : k, d.L) * slice(in[kTaps], 0, k, 1);
+    z = z + slice(x, 1, d.reverse ? d.K - 1 - k : k, d.L) * slice(in[kFilter], 0, k, 1);
   return d.silu ? silu(z) : z;
 }
 
 void infer(const Call& call, Outputs& out) {
   constexpr const char* where = "short_conv";
   check(call.in.size() == 3 || call.in.size() == 4, where, "got ", call.in.size(), " inputs");
-  const Shape &x = call.shape(kX), &w = call.shape(kTaps);
+  const Shape &x = call.shape(kX), &w = call.shape(kFilter);
   check(x.rank() == 3 && x.numel() > 0 && w.rank() == 2 && w[1] == x[2] &&
             call.shape(kBias) == Shape({x[2]}),
         where, "needs x [B, L, E], taps [K, E] and a bias [E], got ", x, ", ", w, ", ",
@@ -241,7 +262,7 @@ const Op short_conv_op = {
         [](const Call& call) {
           const double activation = call.attrs.as<ConvAttrs>().silu ? 18 : 0;
           return static_cast<double>(call.in[kX].numel()) *
-                 (2 * static_cast<double>(call.shape(kTaps)[0]) + activation);
+                 (2 * static_cast<double>(call.shape(kFilter)[0]) + activation);
         },
     .vjp_flops_ratio = 2,
     .samples = samples,

@@ -1,4 +1,4 @@
-// Branch-free float versions of exp, tanh, erf and the logistic function that g++ vectorises inside
+// Branch-free float versions of exp, log1p, tanh, erf and the logistic function that g++ vectorises inside
 // plain loops (libm's are scalar calls, 20 times slower). Polynomials are least-squares fits on
 // Chebyshev nodes; relative error at most 3e-7. Infinities and NaN behave as in libm.
 // The double overloads are libm: f64 is the reference path.
@@ -43,6 +43,20 @@ inline float vsigmoid(float x) {
   const auto [p, shifted] = split_exp(-x < -87.3f ? -87.3f : (-x > 89.f ? 89.f : -x));
   const int32_t n = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(12582912.f);
   return 1.f / (1.f + p * std::bit_cast<float>((n + 127) << 23));
+}
+
+/// log(1 + y) for 0 <= y <= 1.
+inline float vlog1p(float y) {
+  float p = 5.253457798e-3f;
+  p = p * y - 2.958850740e-2f;
+  p = p * y + 7.836166802e-2f;
+  p = p * y - 1.367476971e-1f;
+  p = p * y + 1.911143108e-1f;
+  p = p * y - 2.484436989e-1f;
+  p = p * y + 3.331927134e-1f;
+  p = p * y - 4.999950152e-1f;
+  p = p * y + 9.999999705e-1f;
+  return p * y;
 }
 
 inline float vtanh(float x) {
@@ -113,6 +127,7 @@ inline NormalLaw<double> vnormal(double x) {
   return {0.5 * std::erfc(-x * 0.70710678118654752), std::exp(-0.5 * x * x)};
 }
 inline double vsigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+inline double vlog1p(double y) { return std::log1p(y); }
 inline double vtanh(double x) { return std::tanh(x); }
 inline double verf(double x) { return std::erf(x); }
 

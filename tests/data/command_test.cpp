@@ -34,7 +34,10 @@ TEST_CASE("data list --json names every source and generator", "[data]") {
   std::string names;
   for (const json& row : all["data"]) names += row["name"].get<std::string>() + " ";
   CHECK(names ==
-        "digits fashion-mnist kjv mnist tinyshakespeare checkerboard gauss8 markov moons rings ");
+        "digits fashion-mnist kjv mnist tinyshakespeare checkerboard gauss8 markov moons rings "
+        "adding copy "
+        "delay induction listops mackey-glass reconstruct selective-copy trajectories "
+        "white-signal ");
 }
 
 TEST_CASE("data describe takes the options of the data set", "[data]") {

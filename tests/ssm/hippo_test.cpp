@@ -144,6 +144,37 @@ TEST_CASE("bases are orthonormal under their measures", "[hippo]") {
     }
 }
 
+TEST_CASE("-A = p (T^-1 + diag c) p with T tridiagonal", "[hippo]") {
+  struct Form {
+    Measure measure;
+    double theta, sub, end, inner, super;  ///< T: below, at both ends, inside, above the diagonal
+  };
+  const int64_t N = 40;
+  for (const Form& f : {Form{Measure::legs, 2, -1, 1, 1, 0}, Form{Measure::legt, 1, -.5, .5, 0, .5},
+                        Form{Measure::lagt, 2, -1, 1, 1, 0}}) {
+    INFO(name(f.measure));
+    const HippoOperator op(f.measure, N, f.theta);
+    const DenseSystem dense = op.dense();
+    const auto inverse = [&](int64_t n, int64_t k) {  // T^-1 = -A / (p p) - c
+      const auto i = static_cast<double>(n);
+      const double c = f.measure == Measure::legs   ? -i / (2 * i + 1)
+                       : f.measure == Measure::lagt ? -0.5
+                                                    : 0;
+      const double p = op.p()[static_cast<std::size_t>(n)] * op.p()[static_cast<std::size_t>(k)];
+      return -dense.A[static_cast<std::size_t>(n * N + k)] / p - (n == k ? c : 0);
+    };
+    double worst = 0;
+    for (int64_t n = 0; n < N; ++n)
+      for (int64_t k = 0; k < N; ++k) {
+        double product = (n == 0 || n == N - 1 ? f.end : f.inner) * inverse(n, k);
+        if (n > 0) product += f.sub * inverse(n - 1, k);
+        if (n < N - 1) product += f.super * inverse(n + 1, k);
+        worst = std::max(worst, std::abs(product - (n == k)));
+      }
+    CHECK(worst <= 1e-13);
+  }
+}
+
 TEST_CASE("ranks of the off-diagonal blocks", "[hippo]") {
   for (const auto& [measure, lower, upper] : {std::tuple{Measure::legs, 1, 0},
                                               {Measure::lagt, 1, 0},
@@ -219,6 +250,18 @@ TEST_CASE("a long online step equals dense solves", "[hippo]") {
   for (int64_t k = 1; k < length; ++k)
     x = times(discretise(op.dense(), 1 / static_cast<double>(k), StepRule::gbt(0.5)), x, u.item(k));
   CHECK(largest(minus(row(scan.state(), 0), x)) <= 1e-12);
+}
+
+TEST_CASE("forward Euler blows up while t < N / 2, the others do not", "[hippo]") {
+  const Tensor u = Rng(9).normal({1, 30}, DType::f64);
+  const auto size = [&](StepRule rule) {
+    HippoScan scan(HippoOperator(Measure::legs, 64), {1, 1, rule, true});
+    scan.advance(u);
+    return largest(row(scan.state(), 0));
+  };
+  CHECK(size(StepRule::gbt(0)) > 1e6);
+  for (const double alpha : {0.5, 1.}) CHECK(size(StepRule::gbt(alpha)) < 10);
+  CHECK(size(StepRule::hold()) < 10);
 }
 
 TEST_CASE("irregular times", "[hippo]") {
