@@ -5,6 +5,7 @@
 #include <cmath>
 #include <fstream>
 #include <iostream>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -192,7 +193,11 @@ Likelihood Run::evaluate(const LikelihoodOptions& options, data::Split split) {
   LikelihoodOptions scored = options;
   scored.rate = eval_.rate;
   Likelihood result = objective_->likelihood(*dataset_, split, rng_.split("evaluation"), scored);
-  if (eval_.rate != 1) result.note += ", rate " + std::to_string(eval_.rate);
+  if (eval_.rate != 1) {
+    std::ostringstream note;
+    note << result.note << ", rate " << eval_.rate;
+    result.note = note.str();
+  }
   return result;
 }
 
