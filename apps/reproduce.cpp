@@ -83,7 +83,7 @@ int reproduce_command(int argc, char** argv) {
       "       kindred reproduce --table DIR...",
       "Runs a published experiment at a size for this machine and prints each published figure "
       "beside\n"
-      "ours, with the band that was written down before and a verdict. Started again it goes on "
+      "ours, with the band of its file and a verdict. Started again it goes on "
       "where it\n"
       "stopped. Results go to runs/reproduce/NAME, with --set to a folder of their own. Exit code "
       "0: every\n"

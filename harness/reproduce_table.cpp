@@ -91,8 +91,8 @@ std::string reproduction_page(const std::vector<json>& all, const std::string& c
       "# Reproduced figures\n\n"
       "Published figures beside those of this program, from the results of `kindred reproduce`. "
       "The "
-      "band of a figure was written\ninto the experiment's file before the run; `kindred reproduce "
-      "--list` names the experiments. This page was made by\n\n```\n" +
+      "bands stand in the experiments' files,\nwhich also say what was tried before; `kindred "
+      "reproduce --list` names the experiments. This page was made by\n\n```\n" +
       command + "\n```\n";
   for (const json& r : all) {
     out += "\n## " + r["title"].get<std::string>() + "\n\n" + r["citation"].get<std::string>() +
