@@ -90,10 +90,10 @@ SupervisedNet::SupervisedNet(const data::DataSpec& spec, const SupervisedConfig&
   shape.width = image ? spec.width * spec.channels : spec.length;
   shape.causal = causal;
   backbone_ = entry.make(shape, settings, rng.split("backbone"));
-  probe(causal);
+  probe();
 }
 
-void SupervisedNet::probe(bool causal) const {
+void SupervisedNet::probe() const {
   const NoGrad no_graph;
   const int64_t steps = std::min<int64_t>(spec_.length, 2);
   Context context;
@@ -104,7 +104,6 @@ void SupervisedNet::probe(bool causal) const {
   } catch (const Error& error) {
     if (error.fault() != Fault::usage) throw;
     fail(Fault::usage, kWhere, "data \"", spec_.name, "\": ", error.what(),
-         spec_.padded && !causal ? "; objective.causal = true may help" : "",
          context.rate != 1 ? "; objective.follow_rate = false does not tell it the rate" : "");
   }
 }

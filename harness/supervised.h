@@ -57,7 +57,7 @@ class SupervisedNet {
 
  private:
   /// Usage error for a backbone that cannot take what the data need: lengths, or another rate.
-  void probe(bool causal) const;
+  void probe() const;
   Tensor embed(const data::Batch& batch) const;
 
   data::DataSpec spec_;

@@ -235,10 +235,8 @@ TEST_CASE("supervised: what does not fit is refused with the way out", "[supervi
                make("forecast/s4d", "real targets", {{"objective.input", "symbol"}});
              }),
              Contains("have real values"));
-  // Two-sided attention has no way to leave padding out; one-sided attention never looks at it.
-  CHECK_THAT(message([] { make("classify/attention", "labels"); }),
-             Contains("takes no lengths") && Contains("objective.causal = true"));
-  CHECK_NOTHROW(make("classify/attention", "labels", {{"objective.causal", "true"}}));
+  CHECK_THAT(message([] { make("classify/unet", "labels"); }), Contains("unet"));
+  CHECK_THAT(message([] { make("classify/mlp", "labels"); }), Contains("mlp"));
   data::DataOptions resampled;
   resampled.name = "trajectories";
   resampled.task.rate = 2;
