@@ -119,6 +119,9 @@ harness::Run load_trained(const CommandLine& line) {
     snapshot = harness::read_snapshot(path);
   }
   auto settings = harness::Settings::from_text(snapshot.config, path);
+  // By what it is, as the meaning of "ssm" and its like may have changed since.
+  if (settings.get("run.family", "").find('/') == std::string::npos)
+    settings.set("run.family", snapshot.objective + '/' + snapshot.backbone, path);
   bool other_data = false;  // asked for by name: a model may be scored on data it was not trained on
   if (line.has("threads")) settings.set("run.threads", std::to_string(line.get<int64_t>("threads")), "--threads");
   if (line.has("set"))
