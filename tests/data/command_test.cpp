@@ -8,7 +8,7 @@
 #include "tests/data/support.h"
 
 using namespace kindred;
-using namespace kindred::testing;
+using namespace kindred::test;
 using nlohmann::json;
 
 namespace {
@@ -45,7 +45,7 @@ TEST_CASE("data describe takes the options of the data set", "[data]") {
   CHECK(points["entropy_bits"].get<double>() == Approx(7.5));
   CHECK(points["train"] == 50000);
   CHECK(points["unit"] == "bits/dim");
-  const Folder folder;
+  const TempFolder folder;
   const std::string path = folder.write("t.txt", "hello world, hello world, hello world");
   const json text =
       json::parse(run({"describe", "text", "--path", path, "--context", "4", "--json"}));
@@ -59,7 +59,7 @@ TEST_CASE("data describe takes the options of the data set", "[data]") {
   folder.write("train-images-idx3-ubyte", idx({4, 1, 2}, {1, 2, 1, 2, 1, 2, 1, 2}));
   folder.write("t10k-images-idx3-ubyte", idx({3, 1, 2}, {1, 2, 8, 8, 1, 2}));
   const json images =
-      json::parse(run({"describe", "idx", "--path", (folder / "").string(), "--json"}));
+      json::parse(run({"describe", "idx", "--path", folder / "", "--json"}));
   CHECK(images["train"] == 4);
   CHECK(images["validation"] == 0);
   CHECK(images["test_images_also_in_train"] == 2);

@@ -18,7 +18,7 @@
 
 using namespace kindred;
 using namespace kindred::data;
-using namespace kindred::testing;
+using namespace kindred::test;
 
 namespace {
 std::shared_ptr<const Dataset> task(const std::string& name, TaskOptions options = {},

@@ -9,7 +9,8 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/parallel.h"
 #include "ssm/nplr.h"
-#include "tests/support/gradcheck.h"
+#include "tests/support/errors.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::ssm;

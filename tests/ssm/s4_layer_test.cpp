@@ -13,6 +13,7 @@
 #include "ssm/dplr.h"
 #include "ssm/nplr.h"
 #include "ssm/s4_stepping.h"
+#include "tests/support/errors.h"
 #include "tests/support/gradcheck.h"
 
 using namespace kindred;
