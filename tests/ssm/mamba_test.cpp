@@ -31,8 +31,8 @@ harness::BackboneSpec spec_of(int64_t in, int64_t out, bool causal = true, bool 
 MambaConfig small() {
   MambaConfig c;
   c.layers = 2;
-  c.width = 12;
-  c.state = 4;
+  c.layer.width = 12;
+  c.layer.state = 4;
   return c;
 }
 MambaOptions layer_options(int64_t H, int64_t n, bool bidirectional = false) {

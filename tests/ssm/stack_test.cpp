@@ -329,7 +329,7 @@ TEST_CASE("a block with the norm after it, and its parameters", "[stack]") {
   Config config = small();
   config.norm_place = "post";
   const Backbone net = make(spec_of(20, 20), config, Rng(57), DType::f64);
-  CHECK_FALSE(net.final_norm);
+  CHECK_FALSE(net.frame.final_norm);
   const Tensor x = Rng(58).normal({1, 9, 20}, DType::f64);
   const Tensor y = net.run(0, x, harness::Context(), [](const Tensor& u) { return scale(u, 0); });
   for (int64_t t = 0; t < 9; ++t) {  // rows are normalised
