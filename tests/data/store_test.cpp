@@ -277,16 +277,14 @@ TEST_CASE("programs: status, output, errors, working directory", "[data]") {
 }
 
 TEST_CASE("the built-in recipes are complete", "[data]") {
-  std::vector<std::string> names;
   for (const Recipe& r : recipes()) {
-    names.push_back(r.name);
     CHECK_FALSE(r.summary.empty());
     CHECK_FALSE(r.licence.empty());
     CHECK_FALSE(r.citation.empty());
     CHECK(r.sha256().size() == 64);
   }
-  CHECK(names ==
-        std::vector<std::string>{"digits", "fashion-mnist", "kjv", "mnist", "tinyshakespeare"});
+  for (const char* known : {"digits", "fashion-mnist", "kjv", "mnist", "tinyshakespeare"})
+    CHECK(find_recipe(known) != nullptr);
   CHECK(find_recipe("fashion-mnist")->members.size() == 4);
   CHECK(find_recipe("digits")->sha256().substr(0, 16) == "46abec6b12486ad9");
   CHECK(find_recipe("kjv")->sha256().substr(0, 16) == "cd45f0c9cedab8e4");
