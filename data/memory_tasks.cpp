@@ -4,11 +4,9 @@
 //                   no blanks: N random symbols, and the target of step t is symbol t - lag
 //   selective-copy  the same, symbols at sorted random places of the first N + M (Gu and Dao 2023)
 //   induction       random symbols of 0..A-2, a trigger at a random place before some v, and
-//   a
-//                   trigger at the end; target v (Olsson et al. 2022)
+//                   a trigger at the end; target v (Olsson et al. 2022)
 //   adding          L pairs of a number of U(0, 1) and a mark; one mark in each half; target the
-//   sum
-//                   of the marked ones (Hochreiter and Schmidhuber 1997)
+//                   sum of the marked ones (Hochreiter and Schmidhuber 1997)
 #include <algorithm>
 #include <cmath>
 

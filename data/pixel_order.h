@@ -2,8 +2,7 @@
 //   columns       down the first column, then the second ...
 //   bit-reversal  the numbers 0 .. n - 1 sorted by their reversed binary digits: the permutation of
 //                 pMNIST in the S4 repository
-//   permuted      numpy.random.RandomState(92916).permutation(n), in use for psMNIST elsewhere
-//   (LMU)
+//   permuted      numpy.random.RandomState(92916).permutation(n): psMNIST elsewhere (LMU)
 #pragma once
 #include <cstdint>
 #include <string>

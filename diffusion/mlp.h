@@ -1,8 +1,7 @@
 // MLP backbone for vectors: the [L,C] elements of a sample are one vector of D = L C features.
 //   concat: h_1 = act(W_1 [x, e] + b_1), h_k = act(W_k h_{k-1} + b_k), y = W_out h + b_out
-//   film:   h_k = act((1 + p_k) (W_k h_{k-1} + b_k) + q_k), [p_k, q_k] = F_k silu(e)  (Perez et al.
-//   2018)
-// e [B,E] embeds the noise feature. Not causal.
+//   film:   h_k = act((1 + p_k) (W_k h_{k-1} + b_k) + q_k), [p_k, q_k] = F_k silu(e)
+// (FiLM: Perez et al. 2018). e [B,E] embeds the noise feature. Not causal.
 #pragma once
 #include <memory>
 #include <optional>

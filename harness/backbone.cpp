@@ -1,6 +1,7 @@
 // The registry of backbones. Entries arrive before main() from the backbones' own files.
 #include "harness/backbone.h"
 
+#include "autodiff/graph.h"
 #include "harness/registry.h"
 
 namespace kindred::harness {
@@ -21,6 +22,8 @@ void check_context(const Context& c, const Tensor& x, const char* backbone, Abil
   if (!c.lengths.defined()) return;
   const int64_t B = x.dim(0), L = x.dim(1);
   check(can.lengths, backbone, "takes no lengths: rows must be full");
+  check(c.state == nullptr, backbone,
+        "passes no state on from padded rows: give either lengths or a state");
   check(c.lengths.dtype() == DType::i32 && c.lengths.shape() == Shape{B}, backbone,
         "wants lengths i32 [", B, "], got ", name(c.lengths.dtype()), ' ', c.lengths.shape());
   for (int64_t b = 0; b < B; ++b)
@@ -37,6 +40,37 @@ Tensor valid_steps(const Tensor& lengths, int64_t L, DType dtype) {
         mask.mutable_data<T>()[b * L + t] = t < lengths.data<int32_t>()[b] ? T(1) : T(0);
   });
   return mask;
+}
+
+namespace {
+class StateStepper final : public Stepper {
+ public:
+  using Forward = std::function<Tensor(const Tensor&, const Context&)>;
+  StateStepper(std::string name, int64_t batch, Forward forward)
+      : name_(std::move(name)), batch_(batch), forward_(std::move(forward)) {}
+  Tensor prefill(const Tensor& x) override {
+    check(x.rank() == 3 && x.dim(0) == batch_, name_, "stepping ", batch_, " sequences, got ",
+          x.shape());
+    const NoGrad off;
+    Context context;
+    context.state = &state_;
+    const Tensor y = forward_(x, context);
+    position_ += x.dim(1);
+    return y;
+  }
+  int64_t position() const override { return position_; }
+
+ private:
+  std::string name_;
+  int64_t batch_, position_ = 0;
+  Forward forward_;
+  State state_;
+};
+}  // namespace
+
+std::unique_ptr<Stepper> state_stepper(
+    std::string name, int64_t batch, std::function<Tensor(const Tensor&, const Context&)> forward) {
+  return std::make_unique<StateStepper>(std::move(name), batch, std::move(forward));
 }
 
 void register_backbone(BackboneEntry entry) { add_entry(table(), std::move(entry), "backbone"); }

@@ -39,8 +39,8 @@ struct Context {
 struct Abilities {
   bool lengths = false, rate = false, state = false;
 };
-/// Usage error that names `backbone` if the context asks for more, or if lengths are not i32 [B]
-/// within 1..L of x [B, L, C].
+/// Usage error that names `backbone` if the context asks for more, if lengths are not i32 [B] within
+/// 1..L of x [B, L, C], or if it has both lengths and a state: padded rows end in different places.
 void check_context(const Context& context, const Tensor& x, const char* backbone, Abilities can);
 /// f32 or f64 [B, L, 1]: 1 where the row has a symbol, 0 in its padding. Constant.
 Tensor valid_steps(const Tensor& lengths, int64_t L, DType dtype);
@@ -75,6 +75,11 @@ class Stepper {
   /// there. 0: no limit (a recurrent state). Learned positions throw beyond it.
   virtual int64_t limit() const { return 0; }
 };
+
+/// The stepper of a backbone whose forward takes Context::state: the steps of `batch` sequences go
+/// through it with the state of those before. `name` is the backbone's, for messages.
+std::unique_ptr<Stepper> state_stepper(
+    std::string name, int64_t batch, std::function<Tensor(const Tensor&, const Context&)> forward);
 
 template <class T>
 concept BackboneLike = requires(const T& t, T& m, const Tensor& x, const Context& c, int64_t batch) {

@@ -2,8 +2,7 @@
 // definition each:
 //   temperature T: p ~ exp(logit / T); T = 0 takes the largest logit, the lowest symbol on ties;
 //   top-k: exactly the k largest, ties by lower symbol;
-//   top-p: the smallest set of most probable symbols with mass >= p (Holtzman et al. 2020), that
-//   is,
+//   top-p: the smallest set of most probable symbols with mass >= p (Holtzman et al. 2020):
 //          a symbol stays if the mass before it is below p; the crossing symbol stays.
 #pragma once
 #include <cstdint>

@@ -4,7 +4,6 @@
 #include <string>
 #include <utility>
 
-#include "autodiff/graph.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/index.h"
 #include "autodiff/ops/layout.h"
@@ -31,26 +30,6 @@ Tensor reversed(const Tensor& x, const Tensor& lengths) {
   }
   return take(reshape(x, {B * L, C}), index);
 }
-
-template <class Cell>
-class RecurrentStepper final : public Stepper {
- public:
-  explicit RecurrentStepper(const RecurrentBackbone<Cell>& backbone) : backbone_(backbone) {}
-  Tensor prefill(const Tensor& x) override {
-    const NoGrad off;
-    Context context;
-    context.state = &state_;
-    const Tensor y = backbone_.forward(x, context);
-    position_ += x.dim(1);
-    return y;
-  }
-  int64_t position() const override { return position_; }
-
- private:
-  const RecurrentBackbone<Cell>& backbone_;
-  State state_;
-  int64_t position_ = 0;
-};
 
 }  // namespace
 
@@ -124,8 +103,6 @@ Tensor RecurrentBackbone<Cell>::forward(const Tensor& x, const Context& context)
   Tensor h = embed(x, context);
   if (State* state = context.state) {
     const std::size_t n = Cell::kStates, all = n * layers.size();
-    check(!context.lengths.defined(), "recurrent",
-          "a state after padded rows is not the state after their last symbols; give full rows");
     check(state->empty() || state->size() == all, "recurrent", "got ", state->size(),
           " states for ", layers.size(), " layers of ", n);
     state->resize(all);
@@ -141,9 +118,12 @@ Tensor RecurrentBackbone<Cell>::forward(const Tensor& x, const Context& context)
 }
 
 template <class Cell>
-std::unique_ptr<Stepper> RecurrentBackbone<Cell>::stepper(int64_t) const {
-  if (!spec.causal) return nullptr;
-  return std::make_unique<RecurrentStepper<Cell>>(*this);
+std::unique_ptr<Stepper> RecurrentBackbone<Cell>::stepper(int64_t batch) const {
+  // A stepper has no way to be told the time of a diffusion.
+  if (!spec.causal || time) return nullptr;
+  return state_stepper("recurrent", batch, [this](const Tensor& x, const Context& context) {
+    return forward(x, context);
+  });
 }
 
 template struct RecurrentBackbone<nn::Lstm>;

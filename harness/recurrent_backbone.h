@@ -56,11 +56,9 @@ struct RecurrentBackbone {
   /// x [B, L, in_channels] -> [B, L, out_channels], any L. Valid steps do not depend on the padding
   /// behind context.lengths. A causal backbone takes context.state: Cell::kStates tensors a layer.
   Tensor forward(const Tensor& x, const Context& context) const;
-  /// Constant state and work a step; nullptr unless spec.causal. Refers to this backbone.
+  /// Constant state and work a step; nullptr unless spec.causal and without time. Refers to this
+  /// backbone.
   std::unique_ptr<Stepper> stepper(int64_t batch) const;
-  /// forward() that starts from `state`, Cell::kStates tensors a layer (empty: zeros), and leaves
-  /// the states after the last step there. Causal backbones only.
-  Tensor advance(const Tensor& x, const Context& context, std::vector<Tensor>& state) const;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {

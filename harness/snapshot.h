@@ -1,15 +1,14 @@
 // Snapshot: everything a run needs to go on bit for bit, as one HDF5 file (format 1.0).
 //
 //   /                 format, format_major, format_minor, features_required, features_optional,
-//   writer,
-//                     created_utc, config_sha256, root_digest
+//                     writer, created_utc, config_sha256, root_digest
 //   /model/config     text; attributes family, objective, backbone; /model/aliases
 //   /params/<module>/<name>, /buffers/...      tensors with role, lr_group, frozen, axes
 //   /optimizer        type, step, hyper; slots/<slot>/<as in params>
 //   /ema/<k>/...      decay, updates; /schedule kind, params; /rng algorithm, streams
 //   /data             name, source_sha256, split_rule, perm_key, global_sample, epoch
-//   /loop             step, tokens, flops, wall_s, ...; /metrics/<set>/{step,<name>}; /provenance;
-//   /digests
+//   /loop             step, tokens, flops, wall_s, ...; /metrics/<set>/{step,<name>}
+//   /provenance, /digests
 //
 // Digests and storage: hdf5_image.h. Readers ignore what they do not know, and refuse a higher
 // major version and unknown names in features_required.

@@ -1,7 +1,8 @@
 // A DPLR system step by step in O(N): with G = (1 - dt lambda / 2)^-1, the bilinear rule moves the
 // state by
-//   x_l - x_{l-1} = G dt lambda x + G dt B u - sum_r G dt P_r (s_r + w_r / 2),  x = x_{l-1}, u =
-//   u_l s_r = P_r* x,   (1 + kappa / 2) w = t - kappa s + beta u,   t_r = P_r* (G dt lambda x)
+//   x_l - x_{l-1} = G dt lambda x + G dt B u - sum_r G dt P_r (s_r + w_r / 2),
+//   x = x_{l-1},   u = u_l,   s_r = P_r* x,   t_r = P_r* (G dt lambda x),
+//   (1 + kappa / 2) w = t - kappa s + beta u,
 //   kappa_rk = P_r* (G dt P_k),   beta_r = P_r* (G dt B)
 // (Woodbury), where P* x over all modes is 2 Re(conj(P) x) over the stored ones. As the change is
 // computed and not the new state, slow modes keep their digits in single precision.

@@ -1,8 +1,7 @@
 // HiPPO (Gu et al. 2020; Gu et al. 2022): x' = A x + B u keeps the coefficients of the past of u in
 // an orthogonal basis phi_n of "time ago" s, weighted by a measure. With r_n = sqrt(2n+1):
 //   legs  A_nk = -r_n r_k (n>k), -(n+1) (n=k), 0 (n<k); B = r. Online with 1/t: all of [0, t]
-//   alike;
-//         as it stands (S4): e^{-s}, phi_n = r_n P_n(2 e^{-s} - 1)
+//         alike; as it stands (S4): e^{-s}, phi_n = r_n P_n(2 e^{-s} - 1)
 //   legt  A_nk = -(r_n r_k / theta) (n>=k), the same times (-1)^{n-k} (n<k); B = r / theta.
 //         Window [0, theta], phi_n = r_n P_n(1 - 2 s / theta)
 //   lagt  A_nk = -1 (n>k), -1/2 (n=k), 0 (n<k); B = 1. All s >= 0 alike, phi_n = e^{-s/2} L_n(s)

@@ -1,57 +1,25 @@
 // Forward pass, stepper and registration of the mamba backbone.
 #include "ssm/mamba.h"
 
-#include "autodiff/graph.h"
 #include "autodiff/ops/elementwise.h"
 #include "harness/config.h"
 
 namespace kindred::ssm {
 
-namespace {
-
-class MambaStepper final : public harness::Stepper {
- public:
-  MambaStepper(const Mamba& model, int64_t batch) : model_(model), batch_(batch) {}
-  Tensor prefill(const Tensor& x) override {
-    check(x.rank() == 3 && x.dim(0) == batch_, "mamba", "stepping ", batch_, " sequences, got ",
-          x.shape());
-    const NoGrad off;
-    harness::Context context;
-    context.state = &state_;
-    position_ += x.dim(1);
-    return model_.forward(x, context);
-  }
-  int64_t position() const override { return position_; }
-
- private:
-  const Mamba& model_;
-  int64_t batch_, position_ = 0;
-  harness::State state_;
-};
-
-}  // namespace
-
 Mamba Mamba::make(const harness::BackboneSpec& spec, const MambaConfig& c, const Rng& rng,
                   DType dtype) {
   check(c.layers >= 0, "model.layers", c.layers, " blocks");
   check(c.dropout >= 0 && c.dropout < 1, "model.dropout", c.dropout, " is not in [0, 1)");
-  MambaOptions options;
-  options.width = c.width;
-  options.expand = c.expand;
-  options.state = c.state;
-  options.conv = c.conv;
-  options.dt_rank = c.dt_rank;
-  options.dt_min = c.dt_min;
-  options.dt_max = c.dt_max;
+  MambaOptions options = c.layer;
   options.bidirectional = !spec.causal;
   options.layers = c.layers;
 
   Mamba m;
-  m.frame = Frame::make("mamba", spec, c.width, nn::NormKind::rms, rng, dtype);
+  m.frame = Frame::make("mamba", spec, options.width, nn::NormKind::rms, rng, dtype);
   m.dropout = c.dropout;
   for (int64_t i = 0; i < c.layers; ++i) {
     const Rng r = rng.split("blocks").split(static_cast<uint64_t>(i));
-    m.blocks.push_back({nn::Norm::make(c.width, nn::NormKind::rms, dtype, 1e-5),
+    m.blocks.push_back({nn::Norm::make(options.width, nn::NormKind::rms, dtype, 1e-5),
                         MambaLayer::make(options, r.split("layer"), dtype)});
   }
   return m;
@@ -65,8 +33,6 @@ Tensor Mamba::drop(const Tensor& y, const harness::Context& context, std::size_t
 
 Tensor Mamba::forward(const Tensor& x, const harness::Context& context) const {
   harness::check_context(context, x, "mamba", {.lengths = true, .state = frame.spec.causal});
-  check(!context.state || !context.lengths.defined(), "mamba",
-        "rows of different lengths end in different places: no state can be passed on");
   harness::State* state = context.state;
   check(!state || state->empty() || state->size() == blocks.size(), "mamba", "has ", blocks.size(),
         " layers, got states of ", state ? state->size() : 0);
@@ -93,7 +59,9 @@ Tensor Mamba::forward(const Tensor& x, const harness::Context& context) const {
 std::unique_ptr<harness::Stepper> Mamba::stepper(int64_t batch) const {
   // A stepper has no way to be told the time of a diffusion.
   if (!frame.spec.causal || frame.time) return nullptr;
-  return std::make_unique<MambaStepper>(*this, batch);
+  return harness::state_stepper(
+      "mamba", batch,
+      [this](const Tensor& x, const harness::Context& context) { return forward(x, context); });
 }
 
 namespace {

@@ -13,20 +13,15 @@ namespace kindred::ssm {
 
 /// [model] settings of mamba.
 struct MambaConfig {
-  int64_t layers = 4, width = 128, expand = 2, state = 16, conv = 4, dt_rank = 0;
-  double dropout = 0, dt_min = 1e-3, dt_max = 1e-1;
+  int64_t layers = 4;
+  double dropout = 0;
+  MambaOptions layer;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
     visit("layers", self.layers, "number of blocks");
-    visit("width", self.width, "channels of the residual stream");
-    visit("expand", self.expand, "inner width / width");
-    visit("state", self.state, "states of each inner channel");
-    visit("conv", self.conv, "taps of the convolution in front of the scan, 1 to 16");
-    visit("dt_rank", self.dt_rank, "rank of the map to step sizes; 0 = width / 16, rounded up");
+    MambaOptions::describe(self.layer, visit);
     visit("dropout", self.dropout, "dropout of a block's output, one mask for all time steps");
-    visit("dt_min", self.dt_min, "smallest initial step size");
-    visit("dt_max", self.dt_max, "largest initial step size");
   }
 };
 

@@ -11,13 +11,29 @@
 
 namespace kindred::ssm {
 
+/// Settings of a layer among the [model] settings of mamba.
 struct MambaOptions {
-  int64_t width = 0;  ///< H
-  int64_t expand = 2, state = 16, conv = 4;
+  int64_t width = 128;  ///< H
+  int64_t expand = 2;   ///< E / H
+  int64_t state = 16;   ///< n
+  int64_t conv = 4;     ///< K
   int64_t dt_rank = 0;  ///< R; 0: H / 16, rounded up
   double dt_min = 1e-3, dt_max = 1e-1;
+  // Not settings: what the objective needs, and the blocks of the stack, by whose root out maps
+  // start smaller (GPT-2).
   bool bidirectional = false;
-  int64_t layers = 1;  ///< of the stack: out maps start smaller by its root (GPT-2)
+  int64_t layers = 1;
+
+  template <class Self, class V>
+  static void describe(Self& self, V& visit) {
+    visit("width", self.width, "channels of the residual stream");
+    visit("expand", self.expand, "inner width / width");
+    visit("state", self.state, "states of each inner channel");
+    visit("conv", self.conv, "taps of the convolution in front of the scan, 1 to 16");
+    visit("dt_rank", self.dt_rank, "rank of the map to step sizes; 0 = width / 16, rounded up");
+    visit("dt_min", self.dt_min, "smallest initial step size");
+    visit("dt_max", self.dt_max, "largest initial step size");
+  }
 };
 
 /// One direction: convolution, input-dependent dynamics, scan.

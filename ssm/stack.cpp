@@ -17,13 +17,6 @@ namespace kindred::ssm {
 
 namespace {
 
-constexpr int64_t kTimeFeatures = 64;
-constexpr double kTimeScale = 16;  ///< of the random frequencies, as in score_sde and EDM
-
-nn::Linear linear_map(int64_t in, int64_t out, const Rng& rng, DType dtype) {
-  return nn::Linear::make(in, out, true, rng, 1 / std::sqrt(static_cast<double>(in)), dtype);
-}
-
 template <class Layer>
 class LayerSteps final : public harness::Stepper {
  public:
@@ -33,11 +26,11 @@ class LayerSteps final : public harness::Stepper {
   Tensor prefill(const Tensor& x) override {
     const NoGrad off;
     const harness::Context context;
-    Tensor h = stack_.embed(x, context);
+    Tensor h = stack_.frame.embed(x, context);
     for (std::size_t i = 0; i < layers_.size(); ++i)
       h = stack_.run(i, h, context, [&](const Tensor& u) { return layers_[i].advance(u); });
     position_ += x.dim(1);
-    return stack_.finish(h);
+    return stack_.frame.finish(h);
   }
   int64_t position() const override { return position_; }
 
@@ -53,28 +46,19 @@ template <class Layer>
 Stack<Layer> Stack<Layer>::make(const std::string& name, const harness::BackboneSpec& spec,
                                 const StackConfig& c, typename Layer::Options options,
                                 const Rng& rng, DType dtype) {
-  check(spec.in_channels >= 1 && spec.out_channels >= 1, name, "needs channels, got ",
-        spec.in_channels, " and ", spec.out_channels);
   check(c.layers >= 0, "model.layers", c.layers, " blocks");
-  check(c.width >= 1, "model.width", c.width, " channels");
   check(c.ffn_mult >= 0, "model.ffn_mult", c.ffn_mult);
   check(c.dropout >= 0 && c.dropout < 1, "model.dropout", c.dropout, " is not in [0, 1)");
   const nn::NormKind norm = nn::parse_norm(c.norm, "model.norm");
   const int64_t C = c.width;
-  options.fit(C, spec.length, !spec.causal);
 
   Stack m;
-  m.name = name;
-  m.spec = spec;
-  m.width = C;
   m.gated = choose<bool>(c.mix, {{"glu", true}, {"linear", false}}, "model.mix");
   m.post_norm = choose<bool>(c.norm_place, {{"pre", false}, {"post", true}}, "model.norm_place");
   m.dropout = c.dropout;
-  if (spec.in_channels != C) m.input = linear_map(spec.in_channels, C, rng.split("input"), dtype);
-  if (spec.time) {
-    m.time = nn::TimeEmbedding::make(kTimeFeatures, kTimeScale, rng.split("time"), dtype);
-    m.time_projection = linear_map(kTimeFeatures, C, rng.split("time_projection"), dtype);
-  }
+  m.frame =
+      Frame::make(name, spec, C, m.post_norm ? std::nullopt : std::optional(norm), rng, dtype);
+  options.fit(C, spec.length, !spec.causal);
   for (int64_t i = 0; i < c.layers; ++i) {
     const Rng r = rng.split("blocks").split(static_cast<uint64_t>(i));
     Block<Layer> b{nn::Norm::make(C, norm, dtype),
@@ -92,9 +76,6 @@ Stack<Layer> Stack<Layer>::make(const std::string& name, const harness::Backbone
     }
     m.blocks.push_back(std::move(b));
   }
-  if (!m.post_norm) m.final_norm = nn::Norm::make(C, norm, dtype);
-  if (spec.out_channels != C)
-    m.output = linear_map(C, spec.out_channels, rng.split("output"), dtype);
   return m;
 }
 
@@ -123,33 +104,12 @@ Tensor Stack<Layer>::feed_forward(std::size_t block, const Tensor& x,
 }
 
 template <class Layer>
-Tensor Stack<Layer>::embed(const Tensor& x, const harness::Context& context) const {
-  check(x.rank() == 3 && x.dim(2) == spec.in_channels, name, "wants x [B, L, ", spec.in_channels,
-        "], got ", x.shape());
-  Tensor h = input ? (*input)(x) : x;
-  if (time) {
-    check(context.time.defined() && context.time.numel() == x.dim(0), name,
-          "was built with a time input and needs one value for each of ", x.dim(0), " sequences");
-    h = h + reshape((*time_projection)((*time)(context.time)), {x.dim(0), 1, width});
-  }
-  return h;
-}
-
-template <class Layer>
-Tensor Stack<Layer>::finish(const Tensor& x) const {
-  const Tensor h = final_norm ? (*final_norm)(x) : x;
-  return output ? (*output)(h) : h;
-}
-
-template <class Layer>
 Tensor Stack<Layer>::forward(const Tensor& x, const harness::Context& context) const {
-  Tensor h = embed(x, context);
-  harness::check_context(context, x, name.c_str(),
-                         {.lengths = true, .rate = true, .state = spec.causal});
+  Tensor h = frame.embed(x, context);
+  harness::check_context(context, x, frame.name.c_str(),
+                         {.lengths = true, .rate = true, .state = frame.spec.causal});
   harness::State* state = context.state;
-  check(!state || !context.lengths.defined(), name,
-        "passes no state on from padded rows: give either lengths or a state");
-  check(!state || state->empty() || state->size() == blocks.size(), name, "a state of ",
+  check(!state || state->empty() || state->size() == blocks.size(), frame.name, "a state of ",
         state ? state->size() : 0, " layers for ", blocks.size());
   Tensor mask;
   if (context.lengths.defined()) mask = harness::valid_steps(context.lengths, x.dim(1), h.dtype());
@@ -170,13 +130,13 @@ Tensor Stack<Layer>::forward(const Tensor& x, const harness::Context& context) c
     if (state) after.push_back(*passed_on);
   }
   if (state) *state = std::move(after);
-  return finish(h);
+  return frame.finish(h);
 }
 
 template <class Layer>
 std::unique_ptr<harness::Stepper> Stack<Layer>::stepper(int64_t batch) const {
   // A stepper has no way to be told the time of a diffusion.
-  if (!spec.causal || time) return nullptr;
+  if (!frame.spec.causal || frame.time) return nullptr;
   for (const nn::NamedParameter& p : nn::parameters_of(const_cast<Stack&>(*this)))
     check_finite(p.path, p.parameter->value);
   return std::make_unique<LayerSteps<Layer>>(*this, batch);

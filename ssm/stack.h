@@ -16,8 +16,8 @@
 #include "nn/linear.h"
 #include "nn/mlp.h"
 #include "nn/norm.h"
-#include "nn/time_embedding.h"
 #include "ssm/config.h"
+#include "ssm/frame.h"
 #include "ssm/layer.h"
 
 namespace kindred::ssm {
@@ -43,17 +43,10 @@ struct Block {
 /// Instantiated for every layer kind in stack.cpp.
 template <class Layer>
 struct Stack {
-  std::string name;  ///< of the backbone, for messages
-  harness::BackboneSpec spec;
-  int64_t width = 0;
+  Frame frame;  ///< with a final norm if pre
   bool gated = true, post_norm = false;
   double dropout = 0;
-  std::optional<nn::Linear> input;        ///< only if in_channels != width
-  std::optional<nn::TimeEmbedding> time;  ///< only if spec.time, with its projection to [C]
-  std::optional<nn::Linear> time_projection;
   std::vector<Block<Layer>> blocks;
-  std::optional<nn::Norm> final_norm;  ///< pre only
-  std::optional<nn::Linear> output;    ///< only if out_channels != width
 
   /// Layers are bidirectional unless spec.causal. Linear maps start as normal(0, 1/sqrt(fan-in)).
   static Stack make(const std::string& name, const harness::BackboneSpec& spec,
@@ -69,8 +62,6 @@ struct Stack {
   /// an update. Numeric error naming a parameter that is not finite.
   std::unique_ptr<harness::Stepper> stepper(int64_t batch) const;
 
-  /// The stream before the first block.
-  Tensor embed(const Tensor& x, const harness::Context& context) const;
   /// One block; `state_space` maps the stream [B, L, C] to the layer's output.
   template <class StateSpace>
   Tensor run(std::size_t block, const Tensor& x, const harness::Context& context,
@@ -80,17 +71,11 @@ struct Stack {
     const Tensor sum = post_norm ? b.norm(add(x, y)) : add(x, y);
     return b.ffn ? feed_forward(block, sum, context) : sum;
   }
-  /// From the stream after the last block to the output.
-  Tensor finish(const Tensor& x) const;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
-    visit("input", self.input);
-    visit("time", self.time);
-    visit("time_projection", self.time_projection);
+    Frame::describe(self.frame, visit);
     visit("blocks", self.blocks);
-    visit("final_norm", self.final_norm);
-    visit("output", self.output);
   }
 
  private:

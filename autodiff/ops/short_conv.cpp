@@ -1,7 +1,6 @@
 // Rows of time stay as they are; a piece of work is one row of the batch and a block of channels.
 // Backwards z is computed again and the last K of its cotangents are kept in a ring, so one pass
-// gives all derivatives:  x^_t = sum_k w_k z^_{t + (K-1) - k},  w^_k = sum_t z^_t x_{t - (K-1) +
-// k}.
+// gives all derivatives:  x^_t = sum_k w_k z^_{t + (K-1) - k},  w^_k = sum_t z^_t x_{t-(K-1)+k}.
 #include "autodiff/ops/short_conv.h"
 
 #include "autodiff/op.h"

@@ -7,7 +7,7 @@
 #include "apps/bench/pairing.h"
 #include "tests/apps/workplace.h"
 
-using namespace kindred::testing;
+using namespace kindred::test;
 using namespace kindred::apps::bench;
 using Catch::Matchers::Contains;
 using nlohmann::json;

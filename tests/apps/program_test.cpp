@@ -7,7 +7,7 @@
 #include "tests/apps/workplace.h"
 #include "tests/harness/program.h"
 
-using namespace kindred::testing;
+using namespace kindred::test;
 using Catch::Matchers::Contains;
 using nlohmann::json;
 namespace fs = std::filesystem;

@@ -13,7 +13,7 @@
 #include "tests/harness/program.h"
 
 using namespace kindred;
-using namespace kindred::testing;
+using namespace kindred::test;
 using Catch::Matchers::Contains;
 using nlohmann::json;
 namespace fs = std::filesystem;

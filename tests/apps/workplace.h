@@ -9,8 +9,9 @@
 
 #include "data/process.h"
 #include "tests/harness/tiny.h"
+#include "tests/support/temp_folder.h"
 
-namespace kindred::testing {
+namespace kindred::test {
 
 class Workplace {
  public:
@@ -72,4 +73,4 @@ inline const char* const kTinyComparison =
     "[transformer]\nmodel.layers = 1\nmodel.width = 8\nmodel.heads = 2\n"
     "[ssm]\nmodel.layers = 1\nmodel.width = 8\nmodel.state = 4\n";
 
-}  // namespace kindred::testing
+}  // namespace kindred::test

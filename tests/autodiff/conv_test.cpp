@@ -13,6 +13,7 @@
 #include "autodiff/parallel.h"
 #include "autodiff/pool.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::test;

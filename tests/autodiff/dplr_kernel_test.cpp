@@ -14,6 +14,7 @@
 #include "autodiff/pool.h"
 #include "autodiff/xt.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::test;

@@ -10,8 +10,10 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/reduce.h"
 #include "autodiff/parallel.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
+using namespace kindred::test;
 
 namespace {
 
@@ -43,11 +45,6 @@ double kernel_grad_at(const Tensor& g, const Tensor& u, int64_t h, int64_t i) {
   return y;
 }
 
-double largest(const Tensor& x) {
-  double m = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) m = std::max(m, std::abs(x.item(i)));
-  return m;
-}
 double dot(const Tensor& a, const Tensor& b) {
   double s = 0;
   for (int64_t i = 0; i < a.numel(); ++i) s += a.item(i) * b.item(i);

@@ -6,7 +6,7 @@
 
 #include "autodiff/parallel.h"
 #include "autodiff/rng.h"
-#include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::test;

@@ -9,7 +9,9 @@
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/matmul.h"
 #include "autodiff/ops/reduce.h"
+#include "tests/support/errors.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::test;

@@ -9,6 +9,7 @@
 #include "autodiff/ops/reduce.h"
 #include "autodiff/rng.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::test;

@@ -14,7 +14,9 @@
 #include "autodiff/parallel.h"
 #include "autodiff/pool.h"
 #include "nn/dropout.h"
+#include "tests/support/errors.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::test;

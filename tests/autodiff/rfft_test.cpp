@@ -8,7 +8,7 @@
 #include <numbers>
 
 #include "autodiff/rng.h"
-#include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::test;

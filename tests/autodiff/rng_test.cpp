@@ -6,7 +6,7 @@
 #include <set>
 
 #include "autodiff/parallel.h"
-#include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::test;

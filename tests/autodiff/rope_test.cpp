@@ -7,6 +7,7 @@
 #include "autodiff/ops/layout.h"
 #include "autodiff/rng.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::test;

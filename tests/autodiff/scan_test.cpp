@@ -14,22 +14,13 @@
 #include "autodiff/ops/reduce.h"
 #include "autodiff/pool.h"
 #include "autodiff/rng.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
+using namespace kindred::test;
 
 namespace {
 
-double largest(const Tensor& x) {
-  double m = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) m = std::max(m, std::abs(x.item(i)));
-  return m;
-}
-double difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  double m = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) m = std::max(m, std::abs(a.item(i) - b.item(i)));
-  return m;
-}
 
 /// Inputs of a selective scan with steps dt in (dt_min, 0.1) and A = -1..-n.
 struct Problem {

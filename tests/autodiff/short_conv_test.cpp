@@ -9,16 +9,12 @@
 #include "autodiff/ops/fftconv.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/rng.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
+using namespace kindred::test;
 
 namespace {
-double difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  double m = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) m = std::max(m, std::abs(a.item(i) - b.item(i)));
-  return m;
-}
 }  // namespace
 
 TEST_CASE("short convolution of hand-made numbers", "[short_conv]") {

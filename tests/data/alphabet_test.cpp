@@ -4,7 +4,7 @@
 
 using namespace kindred;
 using namespace kindred::data;
-using namespace kindred::testing;
+using namespace kindred::test;
 
 namespace {
 std::vector<int32_t> numbers(const std::string& option, const std::string& text) {

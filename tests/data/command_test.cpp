@@ -2,13 +2,16 @@
 #include <cstdlib>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sstream>
 
 #include "apps/data_command.h"
+#include "data/recipe.h"
+#include "data/tasks.h"
 #include "tests/data/support.h"
 
 using namespace kindred;
-using namespace kindred::testing;
+using namespace kindred::test;
 using nlohmann::json;
 
 namespace {
@@ -31,13 +34,16 @@ std::string run(std::vector<std::string> words) {
 TEST_CASE("data list --json names every source and generator", "[data]") {
   const json all = json::parse(run({"list", "--json"}));
   CHECK(all["version"] == 1);
-  std::string names;
-  for (const json& row : all["data"]) names += row["name"].get<std::string>() + " ";
-  CHECK(names ==
-        "digits fashion-mnist kjv mnist tinyshakespeare checkerboard gauss8 markov moons rings "
-        "adding copy "
-        "delay induction listops mackey-glass reconstruct selective-copy trajectories "
-        "white-signal ");
+  std::set<std::string> names;
+  for (const json& row : all["data"]) {
+    CHECK_FALSE(row["summary"].get<std::string>().empty());
+    names.insert(row["name"].get<std::string>());
+  }
+  CHECK(names.size() == all["data"].size());  // each once
+  for (const data::Recipe& r : data::recipes()) CHECK(names.count(r.name) == 1);
+  for (const data::TaskEntry& t : data::tasks()) CHECK(names.count(t.name) == 1);
+  for (const char* known : {"kjv", "mnist", "markov", "moons", "listops", "mackey-glass"})
+    CHECK(names.count(known) == 1);
 }
 
 TEST_CASE("data describe takes the options of the data set", "[data]") {
@@ -45,7 +51,7 @@ TEST_CASE("data describe takes the options of the data set", "[data]") {
   CHECK(points["entropy_bits"].get<double>() == Approx(7.5));
   CHECK(points["train"] == 50000);
   CHECK(points["unit"] == "bits/dim");
-  const Folder folder;
+  const TempFolder folder;
   const std::string path = folder.write("t.txt", "hello world, hello world, hello world");
   const json text =
       json::parse(run({"describe", "text", "--path", path, "--context", "4", "--json"}));
@@ -59,7 +65,7 @@ TEST_CASE("data describe takes the options of the data set", "[data]") {
   folder.write("train-images-idx3-ubyte", idx({4, 1, 2}, {1, 2, 1, 2, 1, 2, 1, 2}));
   folder.write("t10k-images-idx3-ubyte", idx({3, 1, 2}, {1, 2, 8, 8, 1, 2}));
   const json images =
-      json::parse(run({"describe", "idx", "--path", (folder / "").string(), "--json"}));
+      json::parse(run({"describe", "idx", "--path", folder / "", "--json"}));
   CHECK(images["train"] == 4);
   CHECK(images["validation"] == 0);
   CHECK(images["test_images_also_in_train"] == 2);

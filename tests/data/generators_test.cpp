@@ -9,7 +9,7 @@
 
 using namespace kindred;
 using namespace kindred::data;
-using namespace kindred::testing;
+using namespace kindred::test;
 
 namespace {
 const char* kPoints[] = {"gauss8", "moons", "rings", "checkerboard"};

@@ -8,7 +8,7 @@
 
 using namespace kindred;
 using namespace kindred::data;
-using namespace kindred::testing;
+using namespace kindred::test;
 
 namespace {
 /// Different 4 x 4 images: pixel p of image i.
@@ -21,7 +21,7 @@ std::vector<uint8_t> pixels(int64_t first, int64_t count) {
     for (int64_t p = 0; p < 16; ++p) out.push_back(pixel(i, p));
   return out;
 }
-DataOptions set_in(const Folder& folder, uint32_t train = 120, uint32_t test = 30) {
+DataOptions set_in(const TempFolder& folder, uint32_t train = 120, uint32_t test = 30) {
   folder.write("train-images-idx3-ubyte.gz", gzip(idx({train, 4, 4}, pixels(0, train))));
   std::vector<uint8_t> labels;
   for (uint32_t i = 0; i < train; ++i) labels.push_back(static_cast<uint8_t>(i % 10));
@@ -30,7 +30,7 @@ DataOptions set_in(const Folder& folder, uint32_t train = 120, uint32_t test = 3
   folder.write("t10k-labels-idx1-ubyte", idx({test}, std::vector<uint8_t>(test, 3)));
   DataOptions options;
   options.name = "idx";
-  options.path = (folder / "").string();
+  options.path = folder / "";
   return options;
 }
 }  // namespace
@@ -73,7 +73,7 @@ TEST_CASE("blocks are averaged exactly and floored to levels", "[data]") {
 }
 
 TEST_CASE("a folder of IDX files: official test set, validation by content", "[data]") {
-  const Folder folder;
+  const TempFolder folder;
   DataOptions options = set_in(folder);
   const auto set = open(options);
   const DataSpec& spec = set->spec();
@@ -135,7 +135,7 @@ TEST_CASE("a folder of IDX files: official test set, validation by content", "[d
 }
 
 TEST_CASE("an epoch shows every image once, and the next one in another order", "[data]") {
-  const Folder folder;
+  const TempFolder folder;
   DataOptions options = set_in(folder);
   options.train_limit = 100;
   const auto set = open(options);
@@ -170,7 +170,7 @@ TEST_CASE("an epoch shows every image once, and the next one in another order", 
 }
 
 TEST_CASE("one IDX file is split by content; broken sets are refused", "[data]") {
-  const Folder folder;
+  const TempFolder folder;
   DataOptions options;
   options.name = "idx";
   options.path = folder.write("all", idx({300, 4, 4}, pixels(0, 300)));
@@ -192,7 +192,7 @@ TEST_CASE("one IDX file is split by content; broken sets are refused", "[data]")
 }
 
 TEST_CASE("CSV of the user: real points and whole numbers", "[data]") {
-  const Folder folder;
+  const TempFolder folder;
   std::string text = "x,y,z\n";
   for (int i = 0; i < 200; ++i)
     text += std::to_string(i % 7) + "," + std::to_string(i) + "," + std::to_string(i / 2) + "\n";

@@ -8,7 +8,7 @@
 
 using namespace kindred;
 using namespace kindred::data;
-using namespace kindred::testing;
+using namespace kindred::test;
 
 TEST_CASE("pixel orders are those of numpy and of the S4 repository", "[data]") {
   // numpy.random.RandomState(92916).permutation(784): begin, end, SHA-256 as i32.
@@ -36,7 +36,7 @@ TEST_CASE("pixel orders are those of numpy and of the S4 repository", "[data]") 
 }
 
 TEST_CASE("images in another order or at another rate are labelled sequences", "[data]") {
-  const Folder folder;
+  const TempFolder folder;
   std::vector<uint8_t> pixels, labels;
   for (uint8_t i = 0; i < 40; ++i) {
     labels.push_back(i % 3);
@@ -48,7 +48,7 @@ TEST_CASE("images in another order or at another rate are labelled sequences", "
   }
   DataOptions options;
   options.name = "idx";
-  options.path = (folder / "").string();
+  options.path = folder / "";
   const auto plain = open(options);
   CHECK(plain->spec().modality == Modality::image);
   CHECK(plain->spec().classes == 3);

@@ -5,7 +5,7 @@
 
 using namespace kindred;
 using namespace kindred::data;
-using namespace kindred::testing;
+using namespace kindred::test;
 
 TEST_CASE("SHA-256 of known texts (FIPS 180-4)", "[data]") {
   CHECK(sha256("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
@@ -14,9 +14,9 @@ TEST_CASE("SHA-256 of known texts (FIPS 180-4)", "[data]") {
 }
 
 TEST_CASE("missing and unreadable files are data errors that name the path", "[data]") {
-  const Folder folder;
+  const TempFolder folder;
   const auto path = folder / "absent.bin";
-  CHECK_THAT(message_of(Fault::data, [&] { read_file(path); }), has(path.string()));
+  CHECK_THAT(message_of(Fault::data, [&] { read_file(path); }), has(path));
   CHECK_THAT(message_of(Fault::data, [&] { read_file(folder / ""); }), has("not a regular file"));
   CHECK_THAT(message_of(Fault::io, [&] { write_file(folder / "no/such/folder", "x"); }),
              has("cannot be written"));

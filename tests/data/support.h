@@ -1,42 +1,17 @@
-// Help for the tests of the data room: a folder of their own, file contents, and thrown messages.
+// Contents of files for the tests of the data room.
 #pragma once
 #include <zlib.h>
 
 #include <catch2/catch.hpp>
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
 
-#include "autodiff/check.h"
 #include "data/file.h"
+#include "tests/support/errors.h"
+#include "tests/support/temp_folder.h"
 
-namespace kindred::testing {
-
-/// A folder that is removed at the end.
-class Folder {
- public:
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "kindred-data-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  ~Folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-  std::string write(const std::string& name, const std::string& bytes) const {
-    std::filesystem::create_directories((path_ / name).parent_path());
-    data::write_file(path_ / name, bytes);
-    return (path_ / name).string();
-  }
-
- private:
-  std::filesystem::path path_;
-};
+namespace kindred::test {
 
 /// Compresses by zlib's gzip writer.
 inline std::string gzip(const std::string& bytes) {
@@ -61,19 +36,4 @@ inline std::string idx(const std::vector<uint32_t>& dims, const std::vector<uint
   return out + std::string(elements.begin(), elements.end());
 }
 
-/// The message of the Error that f throws; fails unless its fault is the expected one.
-template <class F>
-std::string message_of(Fault fault, F&& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    CHECK(e.fault() == fault);
-    return e.what();
-  }
-  FAIL_CHECK("nothing was thrown");
-  return "";
-}
-
-inline auto has(const std::string& part) { return Catch::Matchers::Contains(part); }
-
-}  // namespace kindred::testing
+}  // namespace kindred::test

@@ -18,7 +18,7 @@
 
 using namespace kindred;
 using namespace kindred::data;
-using namespace kindred::testing;
+using namespace kindred::test;
 
 namespace {
 std::shared_ptr<const Dataset> task(const std::string& name, TaskOptions options = {},
@@ -44,9 +44,9 @@ bool same(const Batch& a, const Batch& b) {
          same(a.lengths, b.lengths);
 }
 
-/// Small versions of all tasks.
+/// Small versions of all tasks; those that are not named are taken as they stand.
 const std::vector<std::pair<std::string, TaskOptions>>& small_tasks() {
-  static const std::vector<std::pair<std::string, TaskOptions>> all = {
+  static std::vector<std::pair<std::string, TaskOptions>> all = {
       {"adding", {.length = 20}},
       {"copy", {.length = 10, .memorize = 5}},
       {"copy", {.length = 12, .lag = 3}},
@@ -62,6 +62,9 @@ const std::vector<std::pair<std::string, TaskOptions>>& small_tasks() {
       {"white-signal", {.length = 64, .frequency = 0.1}},
       {"white-signal", {.length = 64, .horizon = 16, .frequency = 0.1, .rate = 2}},
   };
+  for (const TaskEntry& entry : tasks())
+    if (std::none_of(all.begin(), all.end(), [&](const auto& t) { return t.first == entry.name; }))
+      all.emplace_back(entry.name, TaskOptions());
   return all;
 }
 

@@ -7,7 +7,7 @@
 
 using namespace kindred;
 using namespace kindred::data;
-using namespace kindred::testing;
+using namespace kindred::test;
 
 namespace {
 /// "abc...jabc...": symbol i is i mod 10.
@@ -19,7 +19,7 @@ std::string counting(int64_t n) {
 }  // namespace
 
 TEST_CASE("tiny Shakespeare protocol on a synthetic text", "[data]") {
-  const Folder folder;
+  const TempFolder folder;
   DataOptions options;
   options.name = "text";
   options.path = folder.write("t.txt", counting(1009));
@@ -60,7 +60,7 @@ TEST_CASE("windows start on all of [0, n - T - 1] and nowhere else", "[data]") {
   for (char32_t c = 0; c < 30; ++c) utf8_append(text, 0x100 + c);
   DataOptions options;
   options.name = "text";
-  const Folder folder;
+  const TempFolder folder;
   options.path = folder.write("t.txt", text);
   options.context = 20;
   const auto set = open(options);
@@ -92,7 +92,7 @@ TEST_CASE("a batch is a pure function of rng and step", "[data]") {
 }
 
 TEST_CASE("limits, and texts that are too short", "[data]") {
-  const Folder folder;
+  const TempFolder folder;
   DataOptions options;
   options.name = "text";
   options.path = folder.write("t.txt", counting(1000));
@@ -109,12 +109,12 @@ TEST_CASE("limits, and texts that are too short", "[data]") {
   options.context = 8;
   options.path = folder.write("empty.txt", "");
   CHECK_THAT(message_of(Fault::data, [&] { open(options); }), has("empty"));
-  options.path = (folder / "absent.txt").string();
+  options.path = folder / "absent.txt";
   CHECK_THAT(message_of(Fault::data, [&] { open(options); }), has("absent.txt"));
 }
 
 TEST_CASE("a held-out symbol outside a given alphabet", "[data]") {
-  const Folder folder;
+  const TempFolder folder;
   DataOptions options;
   options.name = "text";
   options.context = 8;

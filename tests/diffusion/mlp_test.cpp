@@ -7,6 +7,7 @@
 #include "autodiff/ops/elementwise.h"
 #include "harness/config.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::diffusion;

@@ -6,9 +6,11 @@
 #include <cmath>
 
 #include "tests/diffusion/analytic.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::diffusion;
+using namespace kindred::test;
 using analytic::Mixture;
 
 namespace {
@@ -45,11 +47,6 @@ Tensor square_start(int64_t count, const Rng& rng) {
   for (int64_t i = 0; i < x.numel(); ++i) x.mutable_data<double>()[i] = 16 * x.item(i) - 8;
   return x;
 }
-double largest_difference(const Tensor& a, const Tensor& b) {
-  double worst = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) worst = std::max(worst, std::abs(a.item(i) - b.item(i)));
-  return worst;
-}
 }  // namespace
 
 TEST_CASE("unadjusted Langevin has its known bias: variance v / (1 - alpha/(4 v))", "[samplers]") {
@@ -60,7 +57,7 @@ TEST_CASE("unadjusted Langevin has its known bias: variance v / (1 - alpha/(4 v)
         Approx(1 / (1 - 0.1 / 4)).margin(0.021));  // 3 SE: sqrt(2/40000) * 1.03 * 3
   const Tensor paper = langevin(score, start, 0.1, 5, SampleStreams(Rng(3)));
   const Tensor song = langevin(score, start, 0.05, 5, SampleStreams(Rng(3)), StepConvention::song);
-  CHECK(largest_difference(paper, song) < 1e-12);
+  CHECK(difference(paper, song) < 1e-12);
 }
 
 TEST_CASE("plain Langevin misses the weights of far modes, annealing nearly finds them",
@@ -178,17 +175,17 @@ TEST_CASE(
   options.predictor = Predictor::ddim;
   options.eta = 1;
   const Tensor ddim = predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(18)));
-  CHECK(largest_difference(ancestral, ddim) <= 1e-10);  // 1e-12 a step, 50 steps
+  CHECK(difference(ancestral, ddim) <= 1e-10);  // 1e-12 a step, 50 steps
   options.steps = 1;
   options.predictor = Predictor::ancestral_small;
   const Tensor one = predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(18)));
   options.predictor = Predictor::ddim;
-  CHECK(largest_difference(one, predictor_corrector(vp, denoiser, start, options,
+  CHECK(difference(one, predictor_corrector(vp, denoiser, start, options,
                                                     SampleStreams(Rng(18)))) <= 1e-12);
   options.eta = 0;
   const Tensor a = predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(18)));
   const Tensor b = predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(19)));
-  CHECK(largest_difference(a, b) == 0);
+  CHECK(difference(a, b) == 0);
   CHECK_THROWS_WITH(parse_predictor("dddim"), Catch::Contains("ancestral"));
 }
 

@@ -11,6 +11,7 @@
 #include "autodiff/pool.h"
 #include "harness/config.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::diffusion;

@@ -11,6 +11,7 @@
 #include "harness/config.h"
 #include "harness/family.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::harness;

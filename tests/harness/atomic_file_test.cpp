@@ -11,25 +11,12 @@
 
 #include "autodiff/check.h"
 #include "harness/sha256.h"
+#include "tests/support/temp_folder.h"
 
 using namespace kindred;
 using namespace kindred::harness;
+using kindred::test::TempFolder;
 namespace fs = std::filesystem;
-
-namespace {
-struct TempDir {
-  fs::path path;
-  TempDir() {
-    std::string pattern = (fs::temp_directory_path() / "kindred-file-XXXXXX").string();
-    path = ::mkdtemp(pattern.data());
-  }
-  ~TempDir() { fs::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-  long files() const {
-    return std::distance(fs::directory_iterator(path), fs::directory_iterator());
-  }
-};
-}  // namespace
 
 TEST_CASE("SHA-256 gives the published digests") {  // FIPS 180-4 examples
   CHECK(sha256_hex("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
@@ -38,7 +25,7 @@ TEST_CASE("SHA-256 gives the published digests") {  // FIPS 180-4 examples
 }
 
 TEST_CASE("atomic_write replaces a file as a whole") {
-  const TempDir dir;
+  const TempFolder dir;
   const std::string path = dir / "a.bin", bytes("x\0y\n", 4);
   atomic_write(path, "");
   CHECK(read_file(path).empty());
@@ -50,7 +37,7 @@ TEST_CASE("atomic_write replaces a file as a whole") {
 }
 
 TEST_CASE("failures are I/O errors with the path and leave nothing behind") {
-  const TempDir dir;
+  const TempFolder dir;
   const auto fault = [](auto&& call) {
     try {
       call();
@@ -69,7 +56,7 @@ TEST_CASE("failures are I/O errors with the path and leave nothing behind") {
 }
 
 TEST_CASE("a full disk leaves the old file and no temporary one") {
-  const TempDir dir;
+  const TempFolder dir;
   atomic_write(dir / "a", "old");
   const pid_t child = ::fork();
   if (child == 0) {
@@ -91,7 +78,7 @@ TEST_CASE("a full disk leaves the old file and no temporary one") {
 }
 
 TEST_CASE("a link moves from one target to the next in one step") {
-  const TempDir dir;
+  const TempFolder dir;
   atomic_symlink("one", dir / "latest");
   atomic_symlink("two", dir / "latest");
   CHECK(fs::read_symlink(dir / "latest") == "two");
@@ -99,7 +86,7 @@ TEST_CASE("a link moves from one target to the next in one step") {
 }
 
 TEST_CASE("temporary files of dead processes are removed, others stay") {
-  const TempDir dir;
+  const TempFolder dir;
   const pid_t dead = ::fork();
   if (dead == 0) ::_exit(0);
   ::waitpid(dead, nullptr, 0);
@@ -108,7 +95,7 @@ TEST_CASE("temporary files of dead processes are removed, others stay") {
        {".a.h5.tmp." + gone, ".b.tmp." + std::to_string(::getpid()), ".c.tmp." + alive,
         "d.tmp." + gone, std::string(".e.tmp.x"), std::string(".f.tmp."), std::string("g")})
     std::ofstream(dir / name) << "x";
-  CHECK(remove_stale_temporaries(dir.path) == 2);
+  CHECK(remove_stale_temporaries(dir.path()) == 2);
   CHECK_FALSE(fs::exists(dir / (".a.h5.tmp." + gone)));
   CHECK(fs::exists(dir / (".c.tmp." + alive)));
   CHECK(dir.files() == 5);

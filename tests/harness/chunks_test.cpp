@@ -10,14 +10,13 @@
 #include "harness/run.h"
 #include "harness/snapshot.h"
 #include "tests/harness/tiny.h"
+#include "tests/support/errors.h"
 
 using namespace kindred;
 using namespace kindred::harness;
-using namespace kindred::testing;
+using namespace kindred::test;
 
 namespace {
-
-using Pairs = std::vector<std::pair<std::string, std::string>>;
 
 Run make_run(const std::string& backbone, const std::string& data, const Pairs& more = {}) {
   return Run(tiny_settings("ar", backbone, more), tiny_data(data));
@@ -39,15 +38,6 @@ double error(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   return difference / largest;
 }
 
-std::string usage_error(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    CHECK(e.fault() == Fault::usage);
-    return e.what();
-  }
-  return "";
-}
 
 }  // namespace
 
@@ -149,20 +139,20 @@ TEST_CASE("chunks: less memory, none from the system when repeated, and the loss
 }
 
 TEST_CASE("chunks: what cannot be cut says so") {
-  CHECK_THAT(usage_error([] {
+  CHECK_THAT(message_of(Fault::usage, [] {
                make_run("attention", "text", {{"train.chunks", "2"}}).step();
              }),
              Catch::Contains("attention") && Catch::Contains("s4"));
-  CHECK_THAT(usage_error([] {
+  CHECK_THAT(message_of(Fault::usage, [] {
                make_run("s4d", "text", {{"train.chunks", "17"}}).step();
              }),
              Catch::Contains("17 chunks of 16"));
-  CHECK_THAT(usage_error([] {
+  CHECK_THAT(message_of(Fault::usage, [] {
                make_run("s4d", "text", {{"train.chunks", "0"}}).step();
              }),
              Catch::Contains("train.chunks"));
   CHECK_THAT(
-      usage_error([] {
+      message_of(Fault::usage, [] {
         Run(tiny_settings("gaussian", "s4d", {{"train.chunks", "2"}}), tiny_data("images")).step();
       }),
       Catch::Contains("train.chunks") && Catch::Contains("ar"));
@@ -182,7 +172,7 @@ TEST_CASE("rate of an evaluation: the same model at another step of time") {
     CHECK(one.bits_per_symbol() != two.bits_per_symbol());
     CHECK(two.note.find("rate 2") != std::string::npos);
   }
-  CHECK_THAT(usage_error([&] { score("attention", "2"); }),
+  CHECK_THAT(message_of(Fault::usage, [&] { score("attention", "2"); }),
              Catch::Contains("rate") && Catch::Contains("s4"));
-  CHECK_THAT(usage_error([&] { score("s4d", "-1"); }), Catch::Contains("rate"));
+  CHECK_THAT(message_of(Fault::usage, [&] { score("s4d", "-1"); }), Catch::Contains("rate"));
 }

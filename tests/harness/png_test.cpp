@@ -9,6 +9,7 @@
 
 #include "autodiff/check.h"
 #include "harness/atomic_file.h"
+#include "tests/support/temp_folder.h"
 
 using namespace kindred;
 using namespace kindred::harness;
@@ -71,11 +72,9 @@ TEST_CASE("the run id is in the file, and the same picture gives the same bytes"
   const std::string bytes = image_grid_png(symbols, grid);
   CHECK(bytes == image_grid_png(symbols, grid));
   CHECK(bytes.find(std::string("tEXtkindred-run\0gpt-ba7816bf8f01", 32)) != std::string::npos);
-  std::string pattern = (std::filesystem::temp_directory_path() / "kindred-png-XXXXXX").string();
-  const std::string dir = ::mkdtemp(pattern.data());
-  write_image_grid(dir + "/a.png", symbols, grid);
-  CHECK(read_file(dir + "/a.png") == bytes);
-  std::filesystem::remove_all(dir);
+  const test::TempFolder folder;
+  write_image_grid(folder / "a.png", symbols, grid);
+  CHECK(read_file(folder / "a.png") == bytes);
   CHECK(data_uri(std::string("\x89PNG", 4)) == "data:image/png;base64,iVBORw==");
 }
 

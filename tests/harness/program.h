@@ -14,7 +14,7 @@
 
 #include "data/process.h"
 
-namespace kindred::testing {
+namespace kindred::test {
 
 /// Runs `kindred ARGUMENTS` to its end.
 inline data::ProcessResult run_kindred(std::vector<std::string> arguments) {
@@ -71,4 +71,4 @@ class Child {
   int status_ = 0;
 };
 
-}  // namespace kindred::testing
+}  // namespace kindred::test

@@ -8,7 +8,7 @@
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/matmul.h"
 #include "harness/config.h"
-#include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::harness;

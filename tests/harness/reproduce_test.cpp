@@ -10,11 +10,12 @@
 #include "harness/atomic_file.h"
 #include "harness/study.h"
 #include "tests/harness/tiny.h"
+#include "tests/support/temp_folder.h"
 
 using namespace kindred;
 using namespace kindred::harness;
 using Catch::Matchers::Contains;
-using kindred::testing::TempFolder;
+using kindred::test::TempFolder;
 using nlohmann::json;
 namespace fs = std::filesystem;
 

@@ -9,10 +9,11 @@
 #include "harness/snapshot_store.h"
 #include "tests/harness/program.h"
 #include "tests/harness/tiny.h"
+#include "tests/support/temp_folder.h"
 
 using namespace kindred;
 using namespace kindred::harness;
-using namespace kindred::testing;
+using namespace kindred::test;
 
 namespace {
 

@@ -12,42 +12,33 @@
 #include "autodiff/check.h"
 #include "harness/atomic_file.h"
 #include "harness/manifest.h"
+#include "tests/support/temp_folder.h"
 
 using namespace kindred;
 using namespace kindred::harness;
+using kindred::test::TempFolder;
 namespace fs = std::filesystem;
 
-namespace {
-struct TempDir {
-  fs::path path;
-  TempDir() {
-    std::string pattern = (fs::temp_directory_path() / "kindred-run-XXXXXX").string();
-    path = ::mkdtemp(pattern.data());
-  }
-  ~TempDir() { fs::remove_all(path); }
-};
-}  // namespace
-
 TEST_CASE("a run folder is named by its configuration") {
-  const TempDir root;
+  const TempFolder root;
   // SHA-256 of "abc" begins ba7816bf8f01 (FIPS 180-4)
   CHECK(RunDir::id_of("gpt", "abc") == "gpt-ba7816bf8f01");
-  const RunDir run((root.path / "runs").string(), "gpt", "abc");
-  CHECK(run.path() == (root.path / "runs/gpt-ba7816bf8f01").string());
+  const RunDir run((root.path() / "runs").string(), "gpt", "abc");
+  CHECK(run.path() == (root.path() / "runs/gpt-ba7816bf8f01").string());
   CHECK(fs::is_directory(run.snapshots()));
   CHECK(fs::is_directory(run.samples()));
   CHECK(read_file(run.config()) == "abc");
-  CHECK_THROWS_AS(RunDir(root.path, "a/b", "abc"), Error);
-  CHECK_THROWS_AS(RunDir(root.path, "", "abc"), Error);
+  CHECK_THROWS_AS(RunDir(root.path(), "a/b", "abc"), Error);
+  CHECK_THROWS_AS(RunDir(root.path(), "", "abc"), Error);
 }
 
 TEST_CASE("two processes cannot share a run folder, and a killed one leaves no lock") {
-  const TempDir root;
+  const TempFolder root;
   int ready[2];
   REQUIRE(::pipe(ready) == 0);
   const pid_t child = ::fork();
   if (child == 0) {
-    const RunDir run(root.path, "x", "c");
+    const RunDir run(root.path(), "x", "c");
     std::ofstream(run.snapshots() + "/.step.h5.tmp." + std::to_string(::getpid())) << "half";
     if (::write(ready[1], "x", 1) != 1) ::_exit(1);
     ::pause();
@@ -56,16 +47,16 @@ TEST_CASE("two processes cannot share a run folder, and a killed one leaves no l
   char byte = 0;
   REQUIRE(::read(ready[0], &byte, 1) == 1);
   try {
-    const RunDir second(root.path, "x", "c");
+    const RunDir second(root.path(), "x", "c");
     FAIL("two holders of one lock");
   } catch (const Error& e) {
     CHECK(e.fault() == Fault::usage);
     CHECK_THAT(e.what(), Catch::Contains("in use by process " + std::to_string(child)));
   }
-  const RunDir other(root.path, "x", "another configuration");
+  const RunDir other(root.path(), "x", "another configuration");
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
-  const RunDir again(root.path, "x", "c");
+  const RunDir again(root.path(), "x", "c");
   CHECK(fs::is_empty(again.snapshots()));
   ::close(ready[0]);
   ::close(ready[1]);

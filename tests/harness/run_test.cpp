@@ -8,14 +8,13 @@
 #include "autodiff/op.h"
 #include "harness/snapshot.h"
 #include "tests/harness/tiny.h"
+#include "tests/support/errors.h"
 
 using namespace kindred;
 using namespace kindred::harness;
-using namespace kindred::testing;
+using namespace kindred::test;
 
 namespace {
-
-using Pairs = std::vector<std::pair<std::string, std::string>>;
 
 Run points_run(const Pairs& more = {}) {
   return Run(tiny_settings("gaussian", "mlp", more), tiny_data("real points"));
@@ -24,19 +23,6 @@ Run text_run(const Pairs& more = {}) {
   return Run(tiny_settings("ar", "attention", more), tiny_data("text"));
 }
 
-/// The error of f, which must be of this kind.
-template <class F>
-std::string error_of(Fault fault, F&& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    INFO(error.what());
-    CHECK(error.fault() == fault);
-    return error.what();
-  }
-  FAIL("no error");
-  return "";
-}
 
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
@@ -45,18 +31,18 @@ bool contains(const std::string& text, const std::string& part) {
 }  // namespace
 
 TEST_CASE("run: an unknown key is refused and the nearest known one named") {
-  CHECK_THAT(error_of(Fault::usage,
+  CHECK_THAT(message_of(Fault::usage,
                       [] {
                         text_run({{"model.layrs", "1"}});
                       }),
              Catch::Contains("model.layrs") && Catch::Contains("did you mean model.layers?"));
-  CHECK_THAT(error_of(Fault::usage,
+  CHECK_THAT(message_of(Fault::usage,
                       [] {
                         text_run({{"train.step", "1"}});
                       }),
              Catch::Contains("did you mean train.steps?"));
   // Known to another family only.
-  CHECK_THAT(error_of(Fault::usage,
+  CHECK_THAT(message_of(Fault::usage,
                       [] {
                         text_run({{"model.mult", "1,2"}});
                       }),
@@ -73,13 +59,13 @@ TEST_CASE("run: impossible settings are usage errors that name the key") {
                                         {"schedule.anneal", "step"}}) {
     CAPTURE(key, value);
     const std::string field = key.substr(key.find('.') + 1);
-    CHECK_THAT(error_of(Fault::usage,
+    CHECK_THAT(message_of(Fault::usage,
                         [&, k = key, v = value] {
                           text_run({{k, v}});
                         }),
                Catch::Contains(key == "optimizer.name" ? "adam" : field));
   }
-  CHECK_THAT(error_of(Fault::usage,
+  CHECK_THAT(message_of(Fault::usage,
                       [] {
                         text_run({{"eval.split", "testing"}}).eval_split();
                       }),
@@ -114,7 +100,7 @@ TEST_CASE("run: numbers that are not finite stop it, naming the op or the parame
         tiny_settings(c.objective, c.backbone,
                       {{"optimizer.name", "sgd"}, {"schedule.lr", "1e30"}, {"train.clip", "0"}}),
         tiny_data(c.data));
-    const std::string message = error_of(Fault::numeric, [&] {
+    const std::string message = message_of(Fault::numeric, [&] {
       for (int i = 0; i < 20; ++i) run.step();
     });
     CHECK_THAT(message, Catch::Contains("at step " + std::to_string(run.progress().step)));
@@ -135,7 +121,7 @@ TEST_CASE("run: a value that is not finite in the parameters is named by its pat
   run.slab()
       .view(run.slab().values(), last)
       .copy_from(Tensor::full(run.slab().segments()[last].shape, std::nan("")));
-  CHECK_THAT(error_of(Fault::numeric, [&] { run.step(); }),
+  CHECK_THAT(message_of(Fault::numeric, [&] { run.step(); }),
              Catch::Contains("parameter " + run.slab().segments()[last].name));
 }
 
@@ -161,7 +147,7 @@ TEST_CASE("run: a time budget ends training and counts training only") {
 }
 
 TEST_CASE("run: annealing by steps needs steps, and the message says what else there is") {
-  CHECK_THAT(error_of(Fault::usage,
+  CHECK_THAT(message_of(Fault::usage,
                       [] {
                         points_run({{"train.steps", "0"}, {"train.seconds", "0.1"}});
                       }),
@@ -204,7 +190,7 @@ TEST_CASE("run: a snapshot of another run is refused and changes nothing") {
     other.step();
     other.step();
     const Snapshot snapshot = other.capture();
-    CHECK_THAT(error_of(Fault::snapshot, [&] { run.restore(snapshot); }), Catch::Contains(reason));
+    CHECK_THAT(message_of(Fault::snapshot, [&] { run.restore(snapshot); }), Catch::Contains(reason));
     CHECK(training_digest(run.capture()) == before);
     CHECK(run.progress().step == 1);
   };
@@ -234,7 +220,7 @@ TEST_CASE("run: a snapshot that lacks a part is refused and changes nothing") {
     CAPTURE(reason);
     Snapshot snapshot = other.capture();
     spoil(snapshot);
-    CHECK_THAT(error_of(Fault::snapshot, [&] { run.restore(snapshot); }), Catch::Contains(reason));
+    CHECK_THAT(message_of(Fault::snapshot, [&] { run.restore(snapshot); }), Catch::Contains(reason));
     CHECK(training_digest(run.capture()) == before);
   };
   refused("buffer", [](Snapshot& s) { s.buffers.pop_back(); });

@@ -19,9 +19,11 @@
 #include "autodiff/check.h"
 #include "harness/atomic_file.h"
 #include "harness/snapshot_store.h"
+#include "tests/support/temp_folder.h"
 
 using namespace kindred;
 using namespace kindred::harness;
+using kindred::test::TempFolder;
 namespace fs = std::filesystem;
 
 // libhdf5 1.10 itself loses a few hundred bytes at some refusals of a damaged file; whether our own
@@ -30,16 +32,6 @@ extern "C" const char* __lsan_default_suppressions();
 extern "C" const char* __lsan_default_suppressions() { return "leak:libhdf5_serial"; }
 
 namespace {
-struct TempDir {
-  fs::path path;
-  TempDir() {
-    std::string pattern = (fs::temp_directory_path() / "kindred-snapshot-XXXXXX").string();
-    path = ::mkdtemp(pattern.data());
-  }
-  ~TempDir() { fs::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-};
-
 Tensor ramp(const Shape& shape, float first) {
   Tensor t = Tensor::empty(shape);
   for (int64_t i = 0; i < t.numel(); ++i)
@@ -261,7 +253,7 @@ TEST_CASE("every flipped bit is refused; without the trailer nothing wrong is ev
 }
 
 TEST_CASE("a newer format is refused by name, unknown optional content is not") {
-  const TempDir dir;
+  const TempFolder dir;
   const std::string image = encode_snapshot(example());
   std::string message;
   const std::string newer = edited(image, dir / "a.h5", [](hid_t file) {
@@ -308,7 +300,7 @@ TEST_CASE("a newer format is refused by name, unknown optional content is not") 
 }
 
 TEST_CASE("the newest whole snapshot of a folder is found, the others are explained") {
-  const TempDir dir;
+  const TempFolder dir;
   const std::string folder = dir / "snapshots";
   CHECK_FALSE(find_latest(folder));
   for (uint64_t step : {10, 20, 30, 40}) save_snapshot(folder, example(step));
@@ -342,7 +334,7 @@ TEST_CASE("the newest whole snapshot of a folder is found, the others are explai
 }
 
 TEST_CASE("a full disk is an I/O error that changes nothing") {
-  const TempDir dir;
+  const TempFolder dir;
   const std::string path = dir / "model.h5";
   write_snapshot(path, example(1));
   const std::string before = read_file(path);
@@ -365,11 +357,11 @@ TEST_CASE("a full disk is an I/O error that changes nothing") {
   REQUIRE(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 7);
   CHECK(read_file(path) == before);
-  CHECK(std::distance(fs::directory_iterator(dir.path), fs::directory_iterator()) == 1);
+  CHECK(dir.files() == 1);
 }
 
 TEST_CASE("50 kills in the middle of saving always leave a whole newest snapshot") {
-  const TempDir dir;
+  const TempFolder dir;
   const std::string folder = dir / "snapshots";
   const auto start = std::chrono::steady_clock::now();
   save_snapshot(folder, example(1, 100));
@@ -415,7 +407,7 @@ TEST_CASE("h5py reads names, shapes and values") {
     WARN("no python3-h5py: the interchange test is skipped");
     return;
   }
-  const TempDir dir;
+  const TempFolder dir;
   write_snapshot(dir / "s.h5", example());
   std::ofstream(dir / "read.py") << R"(import sys, h5py, numpy
 f = h5py.File(sys.argv[1], "r")

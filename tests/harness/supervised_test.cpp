@@ -17,10 +17,11 @@
 #include "harness/metrics.h"
 #include "harness/trainer.h"
 #include "tests/harness/tiny.h"
+#include "tests/support/temp_folder.h"
 
 using namespace kindred;
 using namespace kindred::harness;
-using namespace kindred::testing;
+using namespace kindred::test;
 using Catch::Matchers::Contains;
 using nlohmann::json;
 

@@ -11,15 +11,14 @@
 #include "harness/snapshot_store.h"
 #include "tests/harness/program.h"
 #include "tests/harness/tiny.h"
+#include "tests/support/temp_folder.h"
 
 using namespace kindred;
 using namespace kindred::harness;
-using namespace kindred::testing;
+using namespace kindred::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-using Pairs = std::vector<std::pair<std::string, std::string>>;
 
 Run text_run(const Pairs& more = {}) {
   Pairs set = {{"train.snapshot_seconds", "0"}, {"train.log_every", "1"}};

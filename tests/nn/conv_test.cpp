@@ -1,11 +1,11 @@
 // nn::Conv2d: geometry, initial values, parameter names. (The op itself:
 // tests/autodiff/conv_test.cpp.)
 #include "nn/conv.h"
+#include "tests/support/tensors.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "tests/support/gradcheck.h"
 
 using namespace kindred;
 using namespace kindred::nn;

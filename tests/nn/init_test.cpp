@@ -12,6 +12,7 @@
 #include "nn/mlp.h"
 #include "nn/norm.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::test;

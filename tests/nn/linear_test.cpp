@@ -6,6 +6,7 @@
 #include "autodiff/graph.h"
 #include "autodiff/ops/reduce.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::test;

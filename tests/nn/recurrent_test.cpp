@@ -9,6 +9,7 @@
 #include "nn/gru.h"
 #include "nn/lstm.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::test;

@@ -3,7 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "autodiff/rng.h"
-#include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::test;

@@ -13,9 +13,11 @@
 #include "ssm/hippo_operator.h"
 #include "ssm/hippo_ranks.h"
 #include "ssm/hippo_scan.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::ssm;
+using namespace kindred::test;
 
 namespace {
 
@@ -49,11 +51,6 @@ std::vector<double> row(const Tensor& t, int64_t r) {
   std::vector<double> x;
   for (int64_t i = 0; i < t.dim(1); ++i) x.push_back(t.item(r * t.dim(1) + i));
   return x;
-}
-double difference(const Tensor& a, const Tensor& b) {
-  double m = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) m = std::max(m, std::abs(a.item(i) - b.item(i)));
-  return m;
 }
 
 }  // namespace

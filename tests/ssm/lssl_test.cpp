@@ -14,9 +14,11 @@
 #include "autodiff/pool.h"
 #include "ssm/discretise.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::ssm;
+using namespace kindred::test;
 
 namespace {
 
@@ -28,17 +30,6 @@ LsslOptions small(int64_t width, int64_t state, const std::string& init = "legs"
   o.init = init;
   o.disc = disc;
   return o;
-}
-double largest(const Tensor& x) {
-  double m = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) m = std::max(m, std::abs(x.item(i)));
-  return m;
-}
-double difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  double m = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) m = std::max(m, std::abs(a.item(i) - b.item(i)));
-  return m;
 }
 
 /// Channel h of row b by the state equation, discretised through LAPACK.

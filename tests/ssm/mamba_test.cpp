@@ -11,9 +11,11 @@
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/reduce.h"
 #include "harness/config.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::ssm;
+using namespace kindred::test;
 
 namespace {
 
@@ -29,8 +31,8 @@ harness::BackboneSpec spec_of(int64_t in, int64_t out, bool causal = true, bool 
 MambaConfig small() {
   MambaConfig c;
   c.layers = 2;
-  c.width = 12;
-  c.state = 4;
+  c.layer.width = 12;
+  c.layer.state = 4;
   return c;
 }
 MambaOptions layer_options(int64_t H, int64_t n, bool bidirectional = false) {
@@ -39,17 +41,6 @@ MambaOptions layer_options(int64_t H, int64_t n, bool bidirectional = false) {
   o.state = n;
   o.bidirectional = bidirectional;
   return o;
-}
-double largest(const Tensor& x) {
-  double m = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) m = std::max(m, std::abs(x.item(i)));
-  return m;
-}
-double difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  double m = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) m = std::max(m, std::abs(a.item(i) - b.item(i)));
-  return m;
 }
 
 /// 0.3 sin(1.7 i + k), i the number of the element.

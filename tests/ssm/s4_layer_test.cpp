@@ -10,13 +10,15 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/reduce.h"
-#include "ssm/dplr.h"
 #include "ssm/nplr.h"
 #include "ssm/s4_stepping.h"
+#include "tests/ssm/dplr_reference.h"
+#include "tests/support/errors.h"
 #include "tests/support/gradcheck.h"
 
 using namespace kindred;
 using namespace kindred::ssm;
+using namespace kindred::test;
 
 namespace {
 
@@ -55,25 +57,6 @@ Tensor by_steps(const S4Layer& layer, const Tensor& u) {
     all = all.defined() ? concat({all, part}, 1) : part;
   }
   return all;
-}
-
-/// Solves A x = b in place (Gauss with pivots), A [N, N] row-major.
-void solve(std::vector<double> A, std::vector<double>& b) {
-  const std::size_t N = b.size();
-  for (std::size_t k = 0; k < N; ++k) {
-    std::size_t best = k;
-    for (std::size_t i = k; i < N; ++i)
-      if (std::abs(A[i * N + k]) > std::abs(A[best * N + k])) best = i;
-    for (std::size_t j = 0; j < N; ++j) std::swap(A[k * N + j], A[best * N + j]);
-    std::swap(b[k], b[best]);
-    for (std::size_t i = 0; i < N; ++i) {
-      if (i == k) continue;
-      const double f = A[i * N + k] / A[k * N + k];
-      for (std::size_t j = k; j < N; ++j) A[i * N + j] -= f * A[k * N + j];
-      b[i] -= f * b[k];
-    }
-  }
-  for (std::size_t k = 0; k < N; ++k) b[k] /= A[k * N + k];
 }
 
 /// The answer of channel h to an impulse, from the HiPPO matrix itself: (I - dt A/2)(x' - x) = dt

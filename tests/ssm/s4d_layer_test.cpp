@@ -12,9 +12,11 @@
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/reduce.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::ssm;
+using namespace kindred::test;
 
 namespace {
 
@@ -31,17 +33,6 @@ S4dLayer make(int64_t H, int64_t N, DType dtype, Init init = Init::legs,
   return layer;
 }
 
-double largest(const Tensor& x) {
-  double m = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) m = std::max(m, std::abs(x.item(i)));
-  return m;
-}
-double difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  double m = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) m = std::max(m, std::abs(a.item(i) - b.item(i)));
-  return m;
-}
 
 /// The layer in single steps, never by products.
 struct SmallSteps {

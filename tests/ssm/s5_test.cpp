@@ -11,9 +11,11 @@
 #include "harness/config.h"
 #include "ssm/s5_layer.h"
 #include "ssm/stack.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::ssm;
+using namespace kindred::test;
 
 namespace {
 
@@ -40,17 +42,6 @@ Backbone small(bool causal, const Rng& rng, DType dtype = DType::f32, bool time 
   c.layers = 2;
   c.width = 12;
   return Backbone::make("s5", spec_of(12, causal, time), c, layer_options(12, 16, 2), rng, dtype);
-}
-double largest(const Tensor& x) {
-  double m = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) m = std::max(m, std::abs(x.item(i)));
-  return m;
-}
-double difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  double m = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) m = std::max(m, std::abs(a.item(i) - b.item(i)));
-  return m;
 }
 
 /// 0.3 sin(1.7 i + k), i the number of the element.

@@ -13,10 +13,11 @@
 #include "ssm/lssl_layer.h"
 #include "ssm/s4_stepping.h"
 #include "ssm/s4d_layer.h"
-#include "tests/support/gradcheck.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::ssm;
+using namespace kindred::test;
 
 namespace {
 
@@ -43,17 +44,6 @@ Config small() {
   c.width = 20;
   c.layer.state = 8;
   return c;
-}
-double largest(const Tensor& x) {
-  double m = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) m = std::max(m, std::abs(x.item(i)));
-  return m;
-}
-double difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  double m = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) m = std::max(m, std::abs(a.item(i) - b.item(i)));
-  return m;
 }
 
 }  // namespace
@@ -339,7 +329,7 @@ TEST_CASE("a block with the norm after it, and its parameters", "[stack]") {
   Config config = small();
   config.norm_place = "post";
   const Backbone net = make(spec_of(20, 20), config, Rng(57), DType::f64);
-  CHECK_FALSE(net.final_norm);
+  CHECK_FALSE(net.frame.final_norm);
   const Tensor x = Rng(58).normal({1, 9, 20}, DType::f64);
   const Tensor y = net.run(0, x, harness::Context(), [](const Tensor& u) { return scale(u, 0); });
   for (int64_t t = 0; t < 9; ++t) {  // rows are normalised

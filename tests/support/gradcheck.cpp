@@ -9,6 +9,7 @@
 #include "autodiff/graph.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/reduce.h"
+#include "tests/support/tensors.h"
 
 namespace kindred::test {
 
@@ -148,40 +149,6 @@ std::string gradient_error(const Function& f, std::vector<Tensor> xs, const Rng&
 void check_gradients(const Function& f, std::vector<Tensor> xs, const Rng& rng, double tol1,
                      double tol2, const std::vector<bool>& differentiable) {
   CHECK(gradient_error(f, std::move(xs), rng, tol1, tol2, differentiable) == "");
-}
-
-Tensor leaf(std::initializer_list<double> values) {
-  return Tensor::from(values).set_requires_grad();
-}
-
-std::string message_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
-
-double relative_difference(const Tensor& a, const Tensor& b) {
-  if (!(a.shape() == b.shape())) return std::numeric_limits<double>::infinity();
-  double difference = 0, largest = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) {
-    const double x = a.item(i), y = b.item(i);
-    if (x == y || (std::isnan(x) && std::isnan(y))) {
-      if (std::isfinite(y)) largest = std::max(largest, std::abs(y));
-      continue;
-    }
-    if (!std::isfinite(x) || !std::isfinite(y)) return std::numeric_limits<double>::infinity();
-    difference = std::max(difference, std::abs(x - y));
-    largest = std::max(largest, std::abs(y));
-  }
-  return difference / (1 + largest);
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.dtype() == b.dtype() && a.shape() == b.shape() &&
-         (a.numel() == 0 || std::memcmp(a.raw(), b.raw(), a.bytes()) == 0);
 }
 
 }  // namespace kindred::test

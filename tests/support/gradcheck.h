@@ -6,7 +6,6 @@
 // Fourth-order central differences with h = 1e-4.
 #pragma once
 #include <functional>
-#include <initializer_list>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,17 +26,5 @@ std::string gradient_error(const Function& f, std::vector<Tensor> xs, const Rng&
 /// The same as a Catch assertion.
 void check_gradients(const Function& f, std::vector<Tensor> xs, const Rng& rng, double tol1 = 1e-6,
                      double tol2 = 1e-5, const std::vector<bool>& differentiable = {});
-
-/// An f64 vector that requires a gradient.
-Tensor leaf(std::initializer_list<double> values);
-
-/// What f throws as an Error; "" if it throws none.
-std::string message_of(const std::function<void()>& f);
-
-/// Largest |a - b| over 1 + largest |b|; infinity for different shapes or where only one is finite.
-double relative_difference(const Tensor& a, const Tensor& b);
-
-/// Same dtype, shape and bits.
-bool same_bits(const Tensor& a, const Tensor& b);
 
 }  // namespace kindred::test

@@ -10,7 +10,7 @@
 
 using namespace kindred;
 using namespace kindred::transformer;
-using namespace kindred::transformer::test;
+using namespace kindred::test;
 
 namespace {
 
@@ -99,7 +99,7 @@ TEST_CASE("attention: gradients of the whole model in f64, dropout and time incl
     context.dropout = Rng(9);
     std::vector<Tensor> values = {Rng(2).normal({2, 5, 3}, DType::f64)};
     for (auto& p : nn::parameters_of(m)) values.push_back(p.parameter->value.detach());
-    kindred::test::check_gradients(
+    check_gradients(
         [&](std::span<const Tensor> xs) {
           std::size_t i = 1;
           for (auto& p : nn::parameters_of(m)) p.parameter->value = xs[i++];
@@ -122,16 +122,16 @@ TEST_CASE("attention: dropout changes the output in training only, and by its st
     on.training = true;
     on.dropout = Rng(4);
     const Tensor still = m.forward(x, off), one = m.forward(x, on), same = m.forward(x, on);
-    CHECK(max_difference(still, m.forward(x, off)) == 0);
-    CHECK(max_difference(still, one) > 1e-3);
-    CHECK(max_difference(one, same) == 0);
+    CHECK(difference(still, m.forward(x, off)) == 0);
+    CHECK(difference(still, one) > 1e-3);
+    CHECK(difference(one, same) == 0);
     on.dropout = Rng(5);
-    CHECK(max_difference(one, m.forward(x, on)) > 1e-3);
+    CHECK(difference(one, m.forward(x, on)) > 1e-3);
   }
   const Backbone plain = make_random(small_spec(), small_config(), DType::f32);
   harness::Context on;
   on.training = true;
-  CHECK(max_difference(plain.forward(x, on), plain.forward(x, harness::Context())) == 0);
+  CHECK(difference(plain.forward(x, on), plain.forward(x, harness::Context())) == 0);
 }
 
 TEST_CASE("attention: a time input conditions each sequence by its own value") {
@@ -147,7 +147,7 @@ TEST_CASE("attention: a time input conditions each sequence by its own value") {
   const Tensor y = m.forward(x, a), z = m.forward(x, b);
   const int64_t half = y.numel() / 2;
   CHECK(std::equal(y.data<float>(), y.data<float>() + half, z.data<float>()));
-  CHECK(max_difference(y, z) > 1e-2);
+  CHECK(difference(y, z) > 1e-2);
 }
 
 TEST_CASE("attention: parameters by formula; projections only where widths differ") {

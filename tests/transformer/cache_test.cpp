@@ -9,7 +9,7 @@
 
 using namespace kindred;
 using namespace kindred::transformer;
-using namespace kindred::transformer::test;
+using namespace kindred::test;
 
 namespace {
 /// Largest difference between forward(x) and a stepper fed in chunks.
@@ -22,7 +22,7 @@ double cache_error(const Backbone& m, const Tensor& x, int64_t chunk) {
     const int64_t n = std::min(chunk, x.dim(1) - at);
     const Tensor part = slice(x, 1, at, n);
     const Tensor out = n == 1 ? stepper->step(part) : stepper->prefill(part);
-    worst = std::max(worst, max_difference(out, slice(y, 1, at, n)));
+    worst = std::max(worst, difference(out, slice(y, 1, at, n)));
   }
   if (stepper->position() != x.dim(1)) return HUGE_VAL;
   return worst;
@@ -76,7 +76,7 @@ TEST_CASE("cache: sequences of a batch do not see one another") {
   const Tensor all = m.stepper(3)->prefill(x);
   for (int64_t b = 0; b < 3; ++b) {
     const Tensor alone = m.stepper(1)->prefill(slice(x, 0, b, 1));
-    CHECK(max_difference(alone, slice(all, 0, b, 1)) < 1e-12);
+    CHECK(difference(alone, slice(all, 0, b, 1)) < 1e-12);
   }
 }
 

@@ -6,8 +6,11 @@
 
 #include "autodiff/rng.h"
 #include "transformer/backbone.h"
+#include "tests/support/tensors.h"
 
-namespace kindred::transformer::test {
+namespace kindred::test {
+
+using namespace kindred::transformer;
 
 inline harness::BackboneSpec small_spec(int64_t length = 12, bool causal = true) {
   harness::BackboneSpec spec;
@@ -70,14 +73,5 @@ inline std::string label(const Config& c) {
          c.ffn;
 }
 
-inline double max_difference(const Tensor& a, const Tensor& b) {
-  if (!(a.shape() == b.shape())) return HUGE_VAL;
-  double worst = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) {
-    const double d = std::abs(a.item(i) - b.item(i));
-    if (!(d <= worst)) worst = d;  // NaN counts as worst
-  }
-  return worst;
-}
 
-}  // namespace kindred::transformer::test
+}  // namespace kindred::test
