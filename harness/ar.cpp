@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "autodiff/choice.h"
+#include "autodiff/graph.h"
 #include "autodiff/ops/cross_entropy.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
@@ -132,6 +133,13 @@ Tensor Ar::loss_part(const data::Batch& batch, const Rng& rng, int64_t part, int
   context.state = &state;
   return scale(stretch_loss(batch, first, count, context),
                static_cast<double>(count) / static_cast<double>(window_));
+}
+
+Parity Ar::parity(const data::Batch& batch) const {
+  const NoGrad off;
+  const Tensor inputs = columns(batch.symbols, 0, start_ ? window_ - 1 : window_);
+  return measure_parity(backbone_, embed(inputs, start_.has_value()),
+                        [this](const Tensor& hidden) { return project(hidden); });
 }
 
 std::vector<nn::NamedParameter> Ar::parameters() {

@@ -56,6 +56,9 @@ class Ar final : public Objective {
   /// window.
   Tensor sample(const Rng& rng, const SampleOptions& options) const override;
 
+  /// Of the logits.
+  Parity parity(const data::Batch& batch) const override;
+
   std::vector<nn::NamedParameter> parameters() override;
   std::vector<std::pair<std::string, std::string>> aliases() const override;
   /// ln V + C std^2 / 2: normalised outputs against a head of standard deviation 0.02.

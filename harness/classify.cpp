@@ -106,6 +106,12 @@ Tensor Classify::sample(const Rng&, const SampleOptions&) const {
   fail(Fault::usage, "sample", "classify has nothing to draw; use kindred eval");
 }
 
+Tensor Classify::predict(const data::Batch& batch, const LikelihoodOptions& options) const {
+  return logits(batch, scoring_context(options));
+}
+
+Parity Classify::parity(const data::Batch& batch) const { return net_.parity(batch, head_); }
+
 std::vector<nn::NamedParameter> Classify::parameters() {
   std::vector<nn::NamedParameter> found;
   net_.parameters(found);

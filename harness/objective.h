@@ -10,6 +10,7 @@
 
 #include "data/dataset.h"
 #include "harness/backbone.h"
+#include "harness/parity.h"
 
 namespace kindred::harness {
 
@@ -86,6 +87,11 @@ class Objective {
   virtual Tensor sample(const Rng& rng, const SampleOptions& options) const = 0;
   /// False: sample() throws, there is nothing to draw.
   virtual bool draws() const { return true; }
+  /// What a supervised model says of the elements of a batch: logits [B, T, K] of classes, or real values
+  /// [B, T, D] in the units of the data. An objective that predicts no targets throws a usage error.
+  virtual Tensor predict(const data::Batch& batch, const LikelihoodOptions& options) const;
+  /// The outputs of whole sequences against those of single steps. Usage error where there are none.
+  virtual Parity parity(const data::Batch& batch) const;
   /// All parameters and buffers, tied ones once, with stable addresses.
   virtual std::vector<nn::NamedParameter> parameters() = 0;
   /// Second names of tied parameters: {alias path, canonical path}.

@@ -207,6 +207,19 @@ Tensor Run::sample(const SampleOptions& options, uint64_t seed) {
   return objective_->sample(rng_.split("sample").split(seed), options);
 }
 
+Tensor Run::predict(const data::Batch& batch) {
+  NoGrad off;
+  const optim::EmaScope average(ema_.get(), *slab_);
+  LikelihoodOptions scored;
+  scored.rate = eval_.rate;
+  return objective_->predict(batch, scored);
+}
+
+Parity Run::parity(const data::Batch& batch) {
+  const optim::EmaScope average(ema_.get(), *slab_);
+  return objective_->parity(batch);
+}
+
 namespace {
 /// A line of /proc/self/status, in bytes.
 int64_t status_bytes(const std::string& key) {
