@@ -70,7 +70,7 @@ int inspect_command(int argc, char** argv) {
       "limit", po::value<double>()->default_value(1e-3)->value_name("X"), "parity: largest difference of outputs allowed");
   line.add_output_options();
   if (!line.parse(argc, argv)) return 0;
-  check(line.has("run"), "inspect", "name a run folder or a snapshot file");
+  check(line.has("run"), "inspect", "name a snapshot file or a run folder");
   std::string path;
   const harness::Snapshot s = read_trained(line.get<std::string>("run"), &path);
   const auto chosen = static_cast<int>(line.has("digest")) + line.has("config") + line.has("parity");

@@ -45,7 +45,7 @@ int sample_command(int argc, char** argv) {
   const data::DataSpec& spec = run.spec();
 
   check(run.objective().draws(), "sample", run.family().objective,
-        " has nothing to draw; use kindred eval");
+        " has nothing to draw; use kindred predict");
 
   harness::SampleOptions options;
   options.count = line.get<int64_t>("count");

@@ -125,6 +125,15 @@ Tensor Ar::loss(const data::Batch& batch, const Rng& rng, bool training) const {
   return stretch_loss(batch, 0, window_, training_context(rng, training));
 }
 
+void Ar::check_parts(int64_t parts) const {
+  check(parts <= window_, "train.chunks", parts, " chunks of ", window_, " symbols");
+  const NoGrad off;
+  State state;
+  Context context;
+  context.state = &state;  // a backbone without one says so
+  backbone_.forward(Tensor::zeros({1, 1, width_}), context);
+}
+
 Tensor Ar::loss_part(const data::Batch& batch, const Rng& rng, int64_t part, int64_t parts,
                      State& state) const {
   check(parts <= window_, "train.chunks", parts, " chunks of ", window_, " symbols");

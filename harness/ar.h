@@ -38,6 +38,7 @@ class Ar final : public Objective {
   /// all of them. Dropout comes from `rng` when training.
   Tensor loss(const data::Batch& batch, const Rng& rng, bool training) const override;
 
+  void check_parts(int64_t parts) const override;
   Tensor loss_part(const data::Batch& batch, const Rng& rng, int64_t part, int64_t parts,
                    State& state) const override;
 

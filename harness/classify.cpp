@@ -103,7 +103,7 @@ Likelihood Classify::likelihood(const data::Dataset& data, data::Split split, co
 }
 
 Tensor Classify::sample(const Rng&, const SampleOptions&) const {
-  fail(Fault::usage, "sample", "classify has nothing to draw; use kindred eval");
+  fail(Fault::usage, "sample", "classify has nothing to draw; use kindred predict");
 }
 
 Tensor Classify::predict(const data::Batch& batch, const LikelihoodOptions& options) const {

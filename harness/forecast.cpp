@@ -112,7 +112,7 @@ Likelihood Forecast::likelihood(const data::Dataset& data, data::Split split, co
 }
 
 Tensor Forecast::sample(const Rng&, const SampleOptions&) const {
-  fail(Fault::usage, "sample", "forecast has nothing to draw; use kindred eval");
+  fail(Fault::usage, "sample", "forecast has nothing to draw; use kindred predict");
 }
 
 Parity Forecast::parity(const data::Batch& batch) const { return net_.parity(batch, head_); }

@@ -83,8 +83,13 @@ Context scoring_context(const LikelihoodOptions& options) {
   return context;
 }
 
-Tensor Objective::loss_part(const data::Batch&, const Rng&, int64_t, int64_t, State&) const {
+void Objective::check_parts(int64_t) const {
   fail(Fault::usage, "train.chunks", "this objective sees its sequences whole; ar can train in chunks");
+}
+
+Tensor Objective::loss_part(const data::Batch&, const Rng&, int64_t, int64_t parts, State&) const {
+  check_parts(parts);
+  fail(Fault::usage, "train.chunks", "this objective has no loss of ", parts, " parts");
 }
 
 Tensor Objective::predict(const data::Batch&, const LikelihoodOptions&) const {

@@ -80,6 +80,8 @@ class Objective {
   /// next. An objective that cannot throws a usage error.
   virtual Tensor loss_part(const data::Batch& batch, const Rng& rng, int64_t part, int64_t parts,
                            State& state) const;
+  /// Usage error if it could not be called with so many parts.
+  virtual void check_parts(int64_t parts) const;
   /// Scores a split under the current parameters, without a graph.
   virtual Likelihood likelihood(const data::Dataset& data, data::Split split, const Rng& rng,
                                 const LikelihoodOptions& options) const = 0;

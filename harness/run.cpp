@@ -72,6 +72,7 @@ Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset, std::v
   objective_ = make_family(family_, spec(), settings, rng_);
   objective_->recompute =
       choose<bool>(train_.recompute, {{"none", false}, {"blocks", true}}, "train.recompute");
+  if (train_.chunks > 1) objective_->check_parts(train_.chunks);
 
   OptimizerChoice choice;
   settings.read("optimizer", choice);

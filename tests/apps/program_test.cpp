@@ -103,15 +103,18 @@ TEST_CASE("one thread and two give the same model", "[apps]") {
 TEST_CASE("bf16 where the processor has none: f32 with a note, and the same model", "[apps]") {
   const Workplace here;
   std::string settings;
-  for (const std::string& word : tiny_run({}, {"--set", "train.steps=3"})) settings += " '" + word + "'";
+  for (const std::string& word : tiny_run({}, {"--set", "train.steps=3"}))
+    settings += " '" + word + "'";
   // The variable keeps oneDNN, and with it us, from newer instructions.
-  const std::string limited = "DNNL_MAX_CPU_ISA=AVX2 \"$kindred\" train --json --no-eval" + settings;
+  const std::string limited =
+      "DNNL_MAX_CPU_ISA=AVX2 \"$kindred\" train --json --no-eval" + settings;
   const auto plain = here.shell(limited + " --out plain");
   const auto wanted = here.shell(limited + " --set run.precision=bf16 --out wanted");
   REQUIRE(plain.status == 0);
   REQUIRE(wanted.status == 0);
   CHECK(plain.errors.find("bf16") == std::string::npos);
-  CHECK(nlohmann::json::parse(wanted.output)["loss"] == nlohmann::json::parse(plain.output)["loss"]);
+  CHECK(nlohmann::json::parse(wanted.output)["loss"] ==
+        nlohmann::json::parse(plain.output)["loss"]);
   const auto with_onednn = here.kindred({"info"}).output.find("oneDNN") != std::string::npos;
   if (with_onednn) CHECK(wanted.errors.find("using f32") != std::string::npos);
 }
@@ -184,39 +187,6 @@ TEST_CASE("a model saved as \"ssm\" when that meant ar/s4d is read as what it is
   REQUIRE(scored.status == 0);
   CHECK(json::parse(scored.output)["bits_per_symbol"] ==
         json::parse(trained.output)["evaluation"]["bits_per_symbol"]);
-}
-
-TEST_CASE("inspect: parity of whole sequences and single steps, and time scales", "[apps]") {
-  const Workplace at;
-  REQUIRE(at.kindred({"train", "--json", "--out", "run", "-f", "ar/s4", "-s", "data.name=markov", "-s",
-                      "data.context=16", "-s", "model.layers=2", "-s", "model.width=8", "-s",
-                      "model.state=4", "-s", "train.steps=5", "-s", "train.batch=4", "-s",
-                      "eval.limit=100", "--threads", "1"})
-              .status == 0);
-  const auto shown = at.kindred({"inspect", "run"});
-  CHECK(shown.status == 0);
-  CHECK_THAT(shown.output, Contains("time scales"));
-  const json scales = json::parse(at.kindred({"inspect", "run", "--json"}).output)["timescales"];
-  REQUIRE(scales.size() == 2);
-  CHECK(scales[0]["layer"] == "backbone.blocks.0.layer");
-  CHECK(scales[0]["dt_min"] <= scales[0]["dt_median"]);
-  CHECK(scales[0]["median_steps"] <= scales[0]["slowest_steps"]);
-
-  const auto same = at.kindred({"inspect", "run", "--parity", "--json", "--count", "3"});
-  CHECK(same.status == 0);
-  const json parity = json::parse(same.output)["parity"];
-  CHECK(parity["sequences"] == 3);
-  CHECK(parity["steps"] == 16);
-  CHECK(parity["within"] == true);
-  REQUIRE(parity["modes"].size() == 3);
-  CHECK(parity["modes"][0]["step"] == "linear");
-  CHECK(parity["modes"][0]["one_by_one"] < 1e-4);
-  const auto strict = at.kindred({"inspect", "run", "--parity", "--limit", "1e-30"});
-  CHECK(strict.status == 5);
-  CHECK_THAT(strict.output, Contains("too large"));
-  CHECK_THAT(strict.errors, Contains("more than --limit"));
-  CHECK(at.kindred({"inspect", "run", "--parity", "--digest"}).status == 2);
-  CHECK_THAT(at.kindred({"inspect", "run", "--limit", "1"}).errors, Contains("is for --parity"));
 }
 
 TEST_CASE("a damaged snapshot is refused and the one before is used", "[apps]") {

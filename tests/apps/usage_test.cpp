@@ -45,7 +45,7 @@ TEST_CASE("help goes to standard output, its absence to standard error", "[apps]
     CHECK_THAT(help.output, Contains("usage: kindred COMMAND"));
     CHECK(help.errors.empty());
   }
-  for (const char* command : {"compare", "train", "eval", "sample", "ngram", "data", "bench",
+  for (const char* command : {"compare", "train", "eval", "predict", "sample", "ngram", "data", "bench",
                               "profile", "inspect", "options", "info"}) {
     const auto help = at.kindred({command, "--help"});
     INFO(command);
@@ -78,6 +78,7 @@ TEST_CASE("wrong commands and flags", "[apps]") {
                  {{"compare", "none.ini", "--out", "x"}, 2, "cannot open none.ini: No such file"},
                  {{"eval"}, 2, "name a run folder or a snapshot file"},
                  {{"sample"}, 2, "name a run folder or a snapshot file"},
+                 {{"predict"}, 2, "name a run folder or a snapshot file"},
                  {{"inspect"}, 2, "name a snapshot file or a run folder"},
                  {{"ngram"}, 2, "'--data' is required"},
                  {{"data"}, 2, "a verb is missing; known: list"},
