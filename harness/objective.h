@@ -67,6 +67,8 @@ struct SampleOptions {
   std::vector<int32_t> prompt;
   int64_t steps = 0;          ///< diffusion: solver steps (0: the objective's default)
   std::string sampler;        ///< diffusion: by name (empty: the default)
+  /// ar: called with each symbol as soon as it is drawn, if not empty.
+  std::function<void(int64_t sample, int32_t symbol)> drawn = {};
 };
 
 class Objective {

@@ -68,6 +68,32 @@ TEST_CASE("predict: classes with a confusion matrix that agrees with eval", "[ap
   CHECK_THAT(at.kindred({"sample", "run", "--json"}).errors, Contains("use kindred predict"));
 }
 
+TEST_CASE("sample: one text is written as it is drawn, and is the text of several", "[apps]") {
+  const Workplace at;
+  auto arguments = tiny_s4d("ar/s4", "markov");
+  arguments.insert(arguments.end(), {"-s", "data.context=16", "-s", "eval.limit=100"});
+  REQUIRE(at.kindred(arguments).status == 0);
+  const std::vector<std::string> asked = {"sample", "run", "--prompt", "abc", "--length", "100"};
+  const auto with = [&](const std::vector<std::string>& more) {
+    auto all = asked;
+    all.insert(all.end(), more.begin(), more.end());
+    const auto r = at.kindred(all);
+    INFO(r.errors);
+    CHECK(r.status == 0);
+    return r.output;
+  };
+  const std::string streamed = with({"--count", "1"});
+  CHECK(streamed.starts_with("abc"));
+  CHECK(streamed.size() == 3 + 100 + 1);
+  CHECK(with({"--count", "2"}).starts_with(streamed + "\n----\nabc"));
+  const json written = json::parse(with({"--count", "1", "--json"}))["samples"];
+  CHECK("abc" + written[0].get<std::string>() + "\n" == streamed);
+  // The first symbols are there long before the last: a reader that stops early ends it.
+  const auto head = at.shell("$kindred sample run --count 1 --length 100000000 | head -c 20");
+  CHECK(head.status == 0);
+  CHECK(head.output.size() == 20);
+}
+
 TEST_CASE("predict: real targets as curves and as a scatter plot", "[apps]") {
   for (const char* data : {"white-signal", "adding"}) {
     INFO(data);

@@ -364,6 +364,7 @@ TEST_CASE("comparisons of classifiers and of forecasts show their metrics", "[su
   }
   CHECK(classes["rows"][2]["curve"][0]["metrics"].contains("accuracy"));
   CHECK_THAT(results_table(classes), Contains("accuracy") && Contains("exact_match"));
+  CHECK_THAT(results_table(classes), !Contains("s/sample"));  // there is nothing to draw
   CHECK_FALSE(std::filesystem::exists(folder / "classes/samples/real.png"));
 
   const json sums = run_compare(
