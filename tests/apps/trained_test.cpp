@@ -7,7 +7,7 @@
 
 #include "tests/apps/workplace.h"
 
-using namespace kindred::testing;
+using namespace kindred::test;
 using Catch::Matchers::Contains;
 using nlohmann::json;
 

@@ -120,7 +120,7 @@ TEST_CASE("wrong names and values of settings", "[apps]") {
        {with("=8"), 2, "empty key"},
        {with("model.width=wide"), 2, "model.width = \"wide\" (--set): expected an integer"},
        {with("run.family=transfromer"), 2, "unknown family \"transfromer\"; known: transformer"},
-       {with("run.family=ar/lstm"), 2, "unknown backbone \"lstm\"; known: attention"},
+       {with("run.family=ar/rwkv"), 2, "unknown backbone \"rwkv\"; known: attention"},
        {with("run.family=gan/unet"), 2, "unknown objective \"gan\"; known: ar"},
        {with("optimizer.name=adamm"), 2, "unknown optimizer \"adamm\"; choose one of"},
        {with("data.name=mnits"), 2, "unknown data set \"mnits\"; known: digits"},

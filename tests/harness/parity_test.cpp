@@ -11,7 +11,7 @@
 
 using namespace kindred;
 using namespace kindred::harness;
-using namespace kindred::testing;
+using namespace kindred::test;
 using Catch::Matchers::Contains;
 
 namespace {
