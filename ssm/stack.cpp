@@ -61,6 +61,8 @@ Stack<Layer> Stack<Layer>::make(const std::string& name, const harness::Backbone
   check(c.dropout >= 0 && c.dropout < 1, "model.dropout", c.dropout, " is not in [0, 1)");
   const nn::NormKind norm = nn::parse_norm(c.norm, "model.norm");
   const int64_t C = c.width;
+  if constexpr (requires { options.l_kernel; })
+    if (options.l_kernel == 0) options.l_kernel = spec.stretch;
   options.fit(C, spec.length, !spec.causal);
 
   Stack m;
