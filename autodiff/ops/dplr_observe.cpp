@@ -1,8 +1,8 @@
 // What a state adds to the outputs. With X = (1 + dt A / 2) x in place of dt B the kernel's
 // spectrum (dplr_kernel.h) is that of y, as (1 - z Ab)^{-1} Ab = e^{i theta} (2 i s - c dt A)^{-1}
 // (1 + dt A / 2) for z = e^{-2 i theta}; the rows of a batch differ in X only, so that it is a
-// product with a table of 2M by J numbers:
-// (dplr_observe_sums.h). The derivative is that of the table's sums for fixed X / dt and then
+// product with a table of 2M by J numbers (dplr_observe_sums.h). The derivative is that of the
+// table's sums for fixed X / dt and then
 //   (log dt)^ -= sum_b Re(conj(X_b^) x_b)
 // and what X = x + (a x - dt P P* x) / 2 hands on.
 #include <cmath>
