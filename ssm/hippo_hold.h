@@ -1,9 +1,9 @@
 // Exact steps for an input held constant: c <- e^{s A} c + int_0^s e^{r A} dr B u, O(N^2).
-// The scaled LegS has another s at every step; there A e_0 = -B gives c <- u e_0 + e^{s A} (c - u
-// e_0), and e^{s A} compresses the remembered function f on [0, 1] to [0, e^{-s}] with zero after
-// it:
-//   (e^{s A} c)_n = e^{-s} int_0^1 f(x) r_n P_n(2 x e^{-s} - 1) dx,   f = sum_k c_k r_k P_k(2x -
-//   1),
+// The scaled LegS has another s at every step. There A e_0 = -B gives
+//   c <- u e_0 + e^{s A} (c - u e_0),
+// and e^{s A} compresses the remembered function f = sum_k c_k r_k P_k(2x - 1) on [0, 1] to
+// [0, e^{-s}], with zero after it:
+//   (e^{s A} c)_n = e^{-s} int_0^1 f(x) r_n P_n(2 x e^{-s} - 1) dx,
 // a polynomial of degree at most 2N - 2, which N Gauss-Legendre nodes integrate exactly.
 #pragma once
 #include <vector>

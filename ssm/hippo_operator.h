@@ -1,9 +1,10 @@
 // HiPPO matrices as O(N) operators. -A is p (T^{-1} + diag c) p with T tridiagonal for the three
 // polynomial measures (quasi-separable: off-diagonal blocks have rank at most 2), and rotations
 // plus rank one for Fourier. Products are running sums; solves are, in one pass or two,
-//   legs, lagt  A_nk = -p_n p_k (n>k), -d_n (n=k): y_n = (x_n - h p_n S) / (1 + h d_n), S += p_n
-//   y_n legt        (T + h p^2) z = p x, y = x - h p z, T = (-1/2, 1/2 at both ends, +1/2) (theta =
-//   1) fout        2 x 2 blocks and the Sherman-Morrison formula
+//   legs, lagt  A_nk = -p_n p_k (n>k), -d_n (n=k):
+//               y_n = (x_n - h p_n S) / (1 + h d_n), S += p_n y_n
+//   legt        (T + h p^2) z = p x, y = x - h p z, T = (-1/2, 1/2 at both ends, +1/2) (theta = 1)
+//   fout        2 x 2 blocks and the Sherman-Morrison formula
 #pragma once
 #include <span>
 #include <utility>

@@ -1,7 +1,7 @@
 // HiPPO online: reads signals sample by sample and keeps their past in N coefficients each.
 //   time-invariant  c' = A c + B u with steps dt: legt, lagt, fout; legs with scaled = false
-//   scaled legs     c' = (A c + B u) / t: the first sample sets c = u e_0, sample k steps by dt/t =
-//   1/k
+//   scaled legs     c' = (A c + B u) / t: the first sample sets c = u e_0, sample k steps by
+//                   dt/t = 1/k
 // Sample k of a time-invariant scan is held during [k dt, (k+1) dt), so it is (i + 1/2) dt ago when
 // i more have come. Sample k >= 1 of the scaled scan stands for [k - 1/2, k + 1/2], sample 0 for
 // the first half (the step 1/k is the midpoint of 1/t there). States are f64 [signals, N].

@@ -8,8 +8,7 @@
 
 namespace kindred {
 
-/// p [B, L, 3H] (input products and biases of all steps), W [3H, H], bias [H], h0 [B, H], f32 or
-/// f64
+/// p [B, L, 3H] (input products and biases of all steps), W [3H, H], bias [H], h0 [B, H]; f32, f64
 /// -> h_1 .. h_L, [B, L, H].
 Tensor gru(const Tensor& p, const Tensor& W, const Tensor& bias, const Tensor& h0);
 

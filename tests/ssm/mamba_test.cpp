@@ -11,6 +11,8 @@
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/reduce.h"
 #include "harness/config.h"
+#include "tests/support/gradcheck.h"
+#include "tests/support/sequence_backbone.h"
 #include "tests/support/tensors.h"
 
 using namespace kindred;
@@ -250,48 +252,20 @@ TEST_CASE("derivatives of the Mamba layer, first and second order", "[mamba]") {
   for (const bool bidirectional : {false, true}) {
     const MambaLayer m = MambaLayer::make(layer_options(3, 2, bidirectional), Rng(8), DType::f64);
     const Tensor u = scale(Rng(9).normal({2, 7, 3}, DType::f64), 2);
-    const auto check_parameter = [&](auto select) {
-      MambaLayer copy = m;
-      const Tensor at = select(copy).value.detach();
-      const auto f = [&](const Tensor& x) {
-        MambaLayer moved = m;
-        select(moved).value = x;
-        return sum(tanh(scale(moved(u), 10)));
-      };
-      const Tensor v = Rng(10).normal(at.shape(), DType::f64),
-                   w = Rng(11).normal(at.shape(), DType::f64);
-      const double h = 1e-5;
-      const double slope = (f(at + scale(v, h)).item() - f(at - scale(v, h)).item()) / (2 * h);
-      CHECK(sum(mul(value_and_grad(f, at).second, v)).item() ==
-            Approx(slope).epsilon(1e-6).margin(1e-8));
-      const double ahead = sum(mul(value_and_grad(f, at + scale(v, h)).second, w)).item();
-      const double behind = sum(mul(value_and_grad(f, at - scale(v, h)).second, w)).item();
-      CHECK(sum(mul(hvp(f, at, v), w)).item() ==
-            Approx((ahead - behind) / (2 * h)).epsilon(1e-4).margin(1e-8));
-    };
-    check_parameter([](MambaLayer& l) -> nn::Parameter& { return l.in.weight; });
-    check_parameter([](MambaLayer& l) -> nn::Parameter& { return l.path.taps; });
-    check_parameter([](MambaLayer& l) -> nn::Parameter& { return l.path.select.weight; });
-    check_parameter([](MambaLayer& l) -> nn::Parameter& { return *l.path.dt.bias; });
-    check_parameter([](MambaLayer& l) -> nn::Parameter& { return l.path.A_log; });
-    check_parameter([](MambaLayer& l) -> nn::Parameter& { return l.path.D; });
+    check_parameter_gradients<MambaLayer>(
+        m, [&](const MambaLayer& moved) { return tanh(scale(moved(u), 10)); }, Rng(10), 1e-6, 1e-4);
   }
 }
 
-TEST_CASE("mamba stepper equals forward", "[mamba]") {
-  for (const DType dtype : {DType::f32, DType::f64}) {
-    const Mamba m = Mamba::make(spec_of(5, 6), small(), Rng(12), dtype);
-    const int64_t L = 150;
-    const Tensor x = Rng(13).normal({3, L, 5}, dtype);
-    const Tensor y = m.forward(x, harness::Context());
-    const auto stepper = m.stepper(3);
-    REQUIRE(stepper);
-    Tensor steps = stepper->prefill(slice(x, 1, 0, L - 8));
-    CHECK(stepper->position() == L - 8);
-    for (int64_t t = L - 8; t < L; ++t)
-      steps = concat({steps, stepper->step(slice(x, 1, t, 1))}, 1);
-    CHECK(stepper->position() == L);
-    CHECK(difference(steps, y) <= (dtype == DType::f64 ? 1e-11 : 2e-5) * largest(y));
+TEST_CASE("mamba: steps, directions and padding", "[mamba]") {
+  for (const DType dtype : {DType::f32, DType::f64})
+    check_steps(Mamba::make(spec_of(5, 6), small(), Rng(12), dtype),
+                Rng(13).normal({3, 150, 5}, dtype), dtype == DType::f64 ? 1e-11 : 2e-5);
+  for (const bool causal : {true, false}) {
+    check_direction(Mamba::make(spec_of(12, 12, causal), small(), Rng(17)), causal,
+                    Rng(16).normal({1, 140, 12}));
+    check_padding(Mamba::make(spec_of(12, 12, causal), small(), Rng(18), DType::f64),
+                  Rng(19).normal({2, 20, 12}, DType::f64), {20, 13}, 1e-12);
   }
 }
 
@@ -314,37 +288,6 @@ TEST_CASE("mamba passes its state on through the context", "[mamba]") {
   context.state = nullptr;
   context.rate = 2;
   CHECK_THROWS_WITH(m.forward(x, context), Catch::Contains("rate"));
-}
-
-TEST_CASE("mamba is causal where asked, and sees both sides otherwise", "[mamba]") {
-  const int64_t L = 140;
-  const Tensor x = Rng(16).normal({1, L, 12});
-  Tensor changed = x.clone();
-  for (int64_t i = L / 2 * 12; i < L * 12; ++i) changed.mutable_data<float>()[i] *= -1.5f;
-  for (const bool causal : {true, false}) {
-    const Mamba m = Mamba::make(spec_of(12, 12, causal), small(), Rng(17));
-    const Tensor a = m.forward(x, harness::Context()), b = m.forward(changed, harness::Context());
-    const double before = difference(slice(a, 1, 0, L / 2), slice(b, 1, 0, L / 2));
-    CHECK(difference(slice(a, 1, L / 2, L / 2), slice(b, 1, L / 2, L / 2)) > 0.1);
-    if (causal) {
-      CHECK(before == 0);
-    } else {
-      CHECK(before > 1e-3);
-      CHECK(m.stepper(1) == nullptr);
-    }
-  }
-}
-
-TEST_CASE("mamba reads padded rows as if they were cut, in both directions", "[mamba]") {
-  for (const bool causal : {true, false}) {
-    const Mamba m = Mamba::make(spec_of(12, 12, causal), small(), Rng(18), DType::f64);
-    const Tensor x = Rng(19).normal({2, 20, 12}, DType::f64);
-    harness::Context context;
-    context.lengths = Tensor::from<int32_t>({20, 13}, {2});
-    const Tensor y = m.forward(x, context);
-    const Tensor cut = m.forward(slice(slice(x, 0, 1, 1), 1, 0, 13), harness::Context());
-    CHECK(difference(slice(slice(y, 0, 1, 1), 1, 0, 13), cut) <= 1e-12 * largest(cut));
-  }
 }
 
 TEST_CASE("mamba with time depends on it; dropout is tied over time and repeatable", "[mamba]") {

@@ -137,29 +137,8 @@ TEST_CASE("derivatives of the layer, first and second order", "[ssm]") {
   for (const bool bidirectional : {false, true}) {
     const S4dLayer layer = make(2, 6, DType::f64, Init::lin, Discretisation::zoh, bidirectional);
     const Tensor u = Rng(27).normal({2, 25, 2}, DType::f64);
-    const auto check_parameter = [&](auto member) {
-      const Tensor at = (layer.*member).value.detach();
-      const auto f = [&](const Tensor& x) {
-        S4dLayer moved = layer;
-        (moved.*member).value = x;
-        return sum(tanh(moved(u)));
-      };
-      const Tensor v = Rng(28).normal(at.shape(), DType::f64),
-                   w = Rng(29).normal(at.shape(), DType::f64);
-      const double h = 1e-5;
-      const double slope = (f(at + scale(v, h)).item() - f(at - scale(v, h)).item()) / (2 * h);
-      CHECK(sum(mul(value_and_grad(f, at).second, v)).item() ==
-            Approx(slope).epsilon(1e-6).margin(1e-8));
-      const double ahead = sum(mul(value_and_grad(f, at + scale(v, h)).second, w)).item();
-      const double behind = sum(mul(value_and_grad(f, at - scale(v, h)).second, w)).item();
-      CHECK(sum(mul(hvp(f, at, v), w)).item() ==
-            Approx((ahead - behind) / (2 * h)).epsilon(1e-4).margin(1e-8));
-    };
-    check_parameter(&S4dLayer::log_dt);
-    check_parameter(&S4dLayer::log_neg_re);
-    check_parameter(&S4dLayer::im);
-    check_parameter(&S4dLayer::C);
-    check_parameter(&S4dLayer::D);
+    check_parameter_gradients<S4dLayer>(
+        layer, [&](const S4dLayer& moved) { return tanh(moved(u)); }, Rng(28), 1e-6, 1e-4);
   }
 }
 

@@ -11,6 +11,8 @@
 #include "harness/config.h"
 #include "ssm/s5_layer.h"
 #include "ssm/stack.h"
+#include "tests/support/gradcheck.h"
+#include "tests/support/sequence_backbone.h"
 #include "tests/support/tensors.h"
 
 using namespace kindred;
@@ -211,77 +213,19 @@ TEST_CASE("derivatives of the S5 layer, first and second order", "[s5]") {
   for (const bool bidirectional : {false, true}) {
     const S5Layer layer = S5Layer::make(layer_options(3, 4, 1, bidirectional), Rng(9), DType::f64);
     const Tensor u = Rng(10).normal({2, 9, 3}, DType::f64);
-    const auto check_parameter = [&](nn::Parameter S5Layer::*member) {
-      const Tensor at = (layer.*member).value.detach();
-      const auto f = [&](const Tensor& x) {
-        S5Layer moved = layer;
-        (moved.*member).value = x;
-        return sum(tanh(moved(u)));
-      };
-      const Tensor v = Rng(11).normal(at.shape(), DType::f64),
-                   w = Rng(12).normal(at.shape(), DType::f64);
-      const double h = 1e-5;
-      const double slope = (f(at + scale(v, h)).item() - f(at - scale(v, h)).item()) / (2 * h);
-      CHECK(sum(mul(value_and_grad(f, at).second, v)).item() ==
-            Approx(slope).epsilon(1e-6).margin(1e-8));
-      const double ahead = sum(mul(value_and_grad(f, at + scale(v, h)).second, w)).item();
-      const double behind = sum(mul(value_and_grad(f, at - scale(v, h)).second, w)).item();
-      CHECK(sum(mul(hvp(f, at, v), w)).item() ==
-            Approx((ahead - behind) / (2 * h)).epsilon(1e-4).margin(1e-8));
-    };
-    check_parameter(&S5Layer::log_dt);
-    check_parameter(&S5Layer::log_neg_re);
-    check_parameter(&S5Layer::im);
-    check_parameter(&S5Layer::B);
-    check_parameter(&S5Layer::C);
-    check_parameter(&S5Layer::D);
+    check_parameter_gradients<S5Layer>(
+        layer, [&](const S5Layer& moved) { return tanh(moved(u)); }, Rng(11), 1e-6, 1e-4);
   }
 }
 
-TEST_CASE("s5 stepper equals forward", "[s5]") {
-  for (const DType dtype : {DType::f32, DType::f64}) {
-    const Backbone m = small(true, Rng(13), dtype);
-    const int64_t L = 120;
-    const Tensor x = Rng(14).normal({3, L, 12}, dtype);
-    const Tensor y = m.forward(x, harness::Context());
-    const auto stepper = m.stepper(3);
-    REQUIRE(stepper);
-    Tensor steps = stepper->prefill(slice(x, 1, 0, L - 8));
-    for (int64_t t = L - 8; t < L; ++t)
-      steps = concat({steps, stepper->step(slice(x, 1, t, 1))}, 1);
-    CHECK(stepper->position() == L);
-    CHECK(difference(steps, y) <= (dtype == DType::f64 ? 1e-11 : 2e-5) * largest(y));
-  }
-}
-
-TEST_CASE("s5 is causal where asked, and sees both sides otherwise", "[s5]") {
-  const int64_t L = 40;
-  const Tensor x = Rng(15).normal({1, L, 12});
-  Tensor changed = x.clone();
-  for (int64_t i = L / 2 * 12; i < L * 12; ++i) changed.mutable_data<float>()[i] *= -1.5f;
+TEST_CASE("s5: steps, directions and padding", "[s5]") {
+  for (const DType dtype : {DType::f32, DType::f64})
+    check_steps(small(true, Rng(13), dtype), Rng(14).normal({3, 120, 12}, dtype),
+                dtype == DType::f64 ? 1e-11 : 2e-5);
   for (const bool causal : {true, false}) {
-    const Backbone m = small(causal, Rng(16));
-    const Tensor a = m.forward(x, harness::Context()), b = m.forward(changed, harness::Context());
-    const double before = difference(slice(a, 1, 0, L / 2), slice(b, 1, 0, L / 2));
-    CHECK(difference(slice(a, 1, L / 2, L / 2), slice(b, 1, L / 2, L / 2)) > 0.1);
-    if (causal) {
-      CHECK(before == 0);
-    } else {
-      CHECK(before > 1e-3);
-      CHECK(m.stepper(1) == nullptr);
-    }
-  }
-}
-
-TEST_CASE("s5 reads padded rows as if they were cut, in both directions", "[s5]") {
-  for (const bool causal : {true, false}) {
-    const Backbone m = small(causal, Rng(17), DType::f64);
-    const Tensor x = Rng(18).normal({2, 20, 12}, DType::f64);
-    harness::Context context;
-    context.lengths = Tensor::from<int32_t>({20, 13}, {2});
-    const Tensor y = m.forward(x, context);
-    const Tensor cut = m.forward(slice(slice(x, 0, 1, 1), 1, 0, 13), harness::Context());
-    CHECK(difference(slice(slice(y, 0, 1, 1), 1, 0, 13), cut) <= 1e-12 * largest(cut));
+    check_direction(small(causal, Rng(16)), causal, Rng(15).normal({1, 40, 12}));
+    check_padding(small(causal, Rng(17), DType::f64), Rng(18).normal({2, 20, 12}, DType::f64),
+                  {20, 13}, 1e-12);
   }
 }
 

@@ -13,6 +13,8 @@
 #include "ssm/lssl_layer.h"
 #include "ssm/s4_stepping.h"
 #include "ssm/s4d_layer.h"
+#include "ssm/s5_layer.h"
+#include "tests/support/sequence_backbone.h"
 #include "tests/support/tensors.h"
 
 using namespace kindred;
@@ -82,38 +84,16 @@ TEST_CASE("s4d stepper equals forward", "[s4d]") {
       for (const int64_t L : {48, 320}) {
         c.layer.disc = disc;
         const Backbone m = make(spec_of(5, 6), c, Rng(2), dtype);
-        const Tensor x = Rng(3).normal({3, L, 5}, dtype);
-        const Tensor y = m.forward(x, harness::Context());
-        const auto stepper = m.stepper(3);
-        REQUIRE(stepper);
-        Tensor steps = stepper->prefill(slice(x, 1, 0, L - 8));
-        CHECK(stepper->position() == L - 8);
-        for (int64_t t = L - 8; t < L; ++t)
-          steps = concat({steps, stepper->step(slice(x, 1, t, 1))}, 1);
-        CHECK(stepper->position() == L);
         INFO(disc << ' ' << name(dtype) << " L " << L);
-        CHECK(difference(steps, y) <= (dtype == DType::f64 ? 1e-11 : 2e-5) * largest(y));
+        check_steps(m, Rng(3).normal({3, L, 5}, dtype), dtype == DType::f64 ? 1e-11 : 2e-5);
       }
 }
 
 TEST_CASE("s4d is causal where asked, and sees both sides otherwise", "[s4d]") {
   for (const int64_t L : {40, 300}) {
-    const Tensor x = Rng(4).normal({1, L, 20});
-    Tensor changed = x.clone();
-    for (int64_t i = L / 2 * 20; i < L * 20; ++i) changed.mutable_data<float>()[i] *= -1.5f;
-    for (const bool causal : {true, false}) {
-      const Backbone m = make(spec_of(20, 20, causal), small(), Rng(5));
-      const Tensor a = m.forward(x, harness::Context()), b = m.forward(changed, harness::Context());
-      const double before = difference(slice(a, 1, 0, L / 2), slice(b, 1, 0, L / 2));
-      const double after = difference(slice(a, 1, L / 2, L / 2), slice(b, 1, L / 2, L / 2));
-      CHECK(after > 0.1);
-      if (causal) {
-        CHECK(before <= (L <= 256 ? 0 : 1e-5) * largest(a));
-      } else {
-        CHECK(before > 1e-3);
-        CHECK(m.stepper(1) == nullptr);
-      }
-    }
+    for (const bool causal : {true, false})
+      check_direction(make(spec_of(20, 20, causal), small(), Rng(5)), causal,
+                      Rng(4).normal({1, L, 20}), L <= 256 ? 0 : 1e-5);
   }
 }
 
@@ -207,6 +187,7 @@ Stack<L> stack_of(bool causal, const StackConfig& config = small(), int64_t leng
   typename L::Options o;
   o.state = 6;
   o.dt_min = 0.05;
+  if constexpr (std::is_same_v<L, S5Layer>) o.blocks = 1;
   harness::BackboneSpec spec = spec_of(3, 4, causal);
   spec.length = length;
   return Stack<L>::make("stack", spec, config, o, Rng(51), DType::f64);
@@ -214,12 +195,13 @@ Stack<L> stack_of(bool causal, const StackConfig& config = small(), int64_t leng
 /// Of two sequences.
 template <class L>
 Shape state_shape() {
+  if (std::is_same_v<L, S5Layer>) return {2, 6};
   return std::is_same_v<L, LsslLayer> ? Shape{2, 20, 6} : Shape{2, 2, 20, 3};
 }
 }  // namespace
 
 TEMPLATE_TEST_CASE("padding changes nothing, in either direction", "[stack]", S4dLayer, S4Layer,
-                   LsslLayer) {
+                   LsslLayer, S5Layer) {
   for (const bool causal : {true, false})
     for (const char* place : {"pre", "post"}) {
       INFO(causal << ' ' << place);
@@ -229,14 +211,7 @@ TEMPLATE_TEST_CASE("padding changes nothing, in either direction", "[stack]", S4
       const auto net = stack_of<TestType>(causal, config);
       const Tensor x = Rng(52).normal({3, 40, 3}, DType::f64);
       harness::Context context;
-      context.lengths = Tensor::from<int32_t>({40, 7, 23});
-      const Tensor y = net.forward(x, context);
-      for (int64_t b = 0; b < 3; ++b) {
-        const int64_t n = context.lengths.data<int32_t>()[b];
-        const Tensor row = slice(slice(x, 0, b, 1), 1, 0, n);
-        const Tensor alone = net.forward(row, harness::Context());
-        CHECK(difference(slice(slice(y, 0, b, 1), 1, 0, n), alone) <= 1e-11 * largest(alone));
-      }
+      check_padding(net, x, {40, 7, 23}, 1e-11);
       context.lengths = Tensor::from<int32_t>({40, 0, 23});
       CHECK_THROWS_WITH(net.forward(x, context), Catch::Contains("length 0 of row 1"));
       context.lengths = Tensor::from<int32_t>({40, 7});
@@ -245,7 +220,7 @@ TEMPLATE_TEST_CASE("padding changes nothing, in either direction", "[stack]", S4
 }
 
 TEMPLATE_TEST_CASE("a stack passes its state on, with derivatives through it", "[stack]", S4dLayer,
-                   S4Layer, LsslLayer) {
+                   S4Layer, LsslLayer, S5Layer) {
   const auto net = stack_of<TestType>(true);
   const Tensor x = Rng(53).normal({2, 90, 3}, DType::f64);
   const Tensor y = net.forward(x, harness::Context());
@@ -288,7 +263,7 @@ TEMPLATE_TEST_CASE("a stack passes its state on, with derivatives through it", "
 }
 
 TEMPLATE_TEST_CASE("what a stack cannot pass on is a usage error", "[stack]", S4dLayer, S4Layer,
-                   LsslLayer) {
+                   LsslLayer, S5Layer) {
   const Tensor x = Rng(55).normal({2, 10, 3}, DType::f64);
   harness::State state;
   harness::Context context;
@@ -306,7 +281,7 @@ TEMPLATE_TEST_CASE("what a stack cannot pass on is a usage error", "[stack]", S4
 }
 
 TEMPLATE_TEST_CASE("steppers come and go, and name a parameter that is not finite", "[stack]",
-                   S4dLayer, S4Layer, LsslLayer) {
+                   S4dLayer, S4Layer, LsslLayer, S5Layer) {
   auto net = stack_of<TestType>(true);
   const Tensor x = Rng(56).normal({2, 100, 3}, DType::f64);
   for (int round = 0; round < 3; ++round) {

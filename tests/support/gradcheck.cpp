@@ -151,4 +151,6 @@ void check_gradients(const Function& f, std::vector<Tensor> xs, const Rng& rng, 
   CHECK(gradient_error(f, std::move(xs), rng, tol1, tol2, differentiable) == "");
 }
 
+void check_message(const std::string& error) { FAIL_CHECK(error); }
+
 }  // namespace kindred::test
