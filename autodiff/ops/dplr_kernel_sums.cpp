@@ -25,7 +25,7 @@ namespace {
 constexpr int kSums = 4;
 template <class T>
 struct PairTerms {
-  T size, damping;                ///< |a|, -Re a
+  T size, growth;                 ///< |a|, Re a
   T re[kSums], turned_re[kSums];  ///< Re v, Re(v conj(a))
 
   explicit PairTerms(const Mode& mode) {
@@ -34,7 +34,7 @@ struct PairTerms {
                                            mode.dt * std::conj(mode.P) * mode.B,
                                            mode.dt * std::norm(mode.P)};
     size = static_cast<T>(std::abs(a));
-    damping = static_cast<T>(-a.real());
+    growth = static_cast<T>(a.real());
     for (int k = 0; k < kSums; ++k) {
       re[k] = static_cast<T>(v[k].real());
       turned_re[k] = static_cast<T>((v[k] * std::conj(a)).real());
@@ -86,7 +86,7 @@ void spectrum_of(const Circle& circle, const Mode* modes, int64_t M, T* spectrum
     for (int64_t n = 0; n < M; ++n) {
       const PairTerms<T>& mode = terms[n];
       const V real = (mode.size * c - two_s) * (mode.size * c + two_s);
-      const V minus_imag = -mode.damping * four_sc;
+      const V minus_imag = mode.growth * four_sc;
       const V inverse = reciprocal_lanes(real * real + minus_imag * minus_imag);
       const V rho_re = real * inverse, rho_im = minus_imag * inverse;
 #pragma GCC unroll 4
