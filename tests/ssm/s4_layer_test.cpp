@@ -293,6 +293,22 @@ TEST_CASE("S4 passes its state on: pieces equal the whole, and so do their deriv
   }
 }
 
+TEST_CASE("S4 passes its state on in f32: four pieces equal the whole", "[s4]") {
+  for (const int64_t l : {256, 1024}) {  // the kernel length: a piece, or the whole
+    INFO("l_kernel " << l);
+    const S4Layer layer = make(17, 64, l, DType::f32, [](S4Options& o) { o.dt_min = 1e-3; });
+    const Tensor u = Rng(61).normal({3, 1024, 17});
+    std::vector<Tensor> parts;
+    Tensor state;
+    for (int64_t k = 0; k < 4; ++k) {
+      const Passed passed = layer.pass(slice(u, 1, 256 * k, 256), state);
+      parts.push_back(passed.y);
+      state = passed.after;
+    }
+    CHECK(error(concat(parts, 1), layer(u)) <= 2e-5);
+  }
+}
+
 TEST_CASE("S4 shares its matrices among groups of channels", "[s4]") {
   const S4Layer shared = make(6, 8, 30, DType::f64, [](S4Options& o) { o.n_ssm = 2; });
   CHECK(shared.im.value.shape() == Shape{2, 4});
