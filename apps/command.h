@@ -60,6 +60,7 @@ struct Command {
 
 int train_command(int argc, char** argv);
 int eval_command(int argc, char** argv);
+int predict_command(int argc, char** argv);
 int sample_command(int argc, char** argv);
 int compare_command(int argc, char** argv);
 int reproduce_command(int argc, char** argv);

@@ -7,6 +7,8 @@
 
 #include "apps/command.h"
 #include "apps/outline.h"
+#include "apps/parity.h"
+#include "apps/run_folder.h"
 #include "autodiff/op.h"
 #include "autodiff/parallel.h"
 #include "data/dataset.h"
@@ -14,38 +16,73 @@
 #include "harness/manifest.h"
 #include "harness/objective.h"
 #include "harness/run.h"
-#include "harness/snapshot_store.h"
 #include "optim/optimizer.h"
+#include "ssm/timescales.h"
 
 namespace kindred::apps {
 
+namespace {
+
+nlohmann::json to_json(const std::vector<ssm::Timescales>& scales) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const ssm::Timescales& t : scales) {
+    rows.push_back({{"layer", t.layer}, {"dt_min", t.dt_min}, {"dt_median", t.dt_median}, {"dt_max", t.dt_max}});
+    if (t.poles)
+      rows.back().update({{"slowest_steps", t.slowest}, {"median_steps", t.median},
+                          {"fastest_cycles_a_step", t.fastest}, {"aliased", t.aliased}});
+  }
+  return rows;
+}
+
+void print_timescales(const std::vector<ssm::Timescales>& scales) {
+  if (scales.empty()) return;
+  std::size_t width = 5;
+  for (const ssm::Timescales& t : scales) width = std::max(width, t.layer.size());
+  std::printf("\ntime scales: steps in which modes fall to 1/e (of s4: those of the normal part), cycles a step of\n"
+              "the fastest mode, share of modes above half a cycle a step\n"
+              "%-*s  %9s %9s %9s  %8s %8s  %8s  %6s\n", static_cast<int>(width), "layer", "dt min", "median", "max",
+              "slowest", "median", "fastest", "above");
+  for (const ssm::Timescales& t : scales) {
+    std::printf("%-*s  %9.3g %9.3g %9.3g", static_cast<int>(width), t.layer.c_str(), t.dt_min, t.dt_median, t.dt_max);
+    if (t.poles)
+      std::printf("  %8.4g %8.4g  %8.3g  %5.1f%%\n", t.slowest, t.median, t.fastest, 100 * t.aliased);
+    else
+      std::printf("  %8s %8s  %8s  %6s\n", "-", "-", "-", "-");
+  }
+}
+
+}  // namespace
+
 int inspect_command(int argc, char** argv) {
-  CommandLine line("kindred inspect SNAPSHOT [--digest] [--config] [--json]",
-                   "Shows what a snapshot holds: family, data, position, every parameter with its role. Reading\n"
-                   "verifies every digest; a damaged file is refused with exit code 4.",
+  CommandLine line("kindred inspect RUN [--digest | --config | --parity] [--json]",
+                   "Shows what a snapshot holds: family, data, position, every parameter with its role, and of\n"
+                   "state-space layers the time scales that they have learned, in steps of the data. Reading\n"
+                   "verifies every digest; a damaged file is refused with exit code 4.\n"
+                   "--parity runs the first held-out sequences twice, whole and step by step, and prints how far\n"
+                   "the outputs differ; more than --limit ends with exit code 5.",
                    "  kindred inspect runs/nanogpt/snapshots/latest\n"
-                   "  kindred inspect runs/nanogpt --digest\n");
-  line.options().add_options()("snapshot", po::value<std::string>(), "snapshot file or run folder")(
-      "digest", "print only the SHA-256 of the parameters")("config", "print only the configuration");
-  line.positional("snapshot", 1);
+                   "  kindred inspect runs/nanogpt --digest\n"
+                   "  kindred inspect runs/kjv --parity\n");
+  add_trained_options(line);
+  line.options().add_options()("digest", "print only the SHA-256 of the parameters")(
+      "config", "print only the configuration")("parity", "compare whole sequences with single steps")(
+      "count,n", po::value<int64_t>()->default_value(2)->value_name("N"), "parity: sequences")(
+      "limit", po::value<double>()->default_value(1e-3)->value_name("X"), "parity: largest difference of outputs allowed");
   line.add_output_options();
   if (!line.parse(argc, argv)) return 0;
-  check(line.has("snapshot"), "inspect", "name a snapshot file or a run folder");
-  std::string path = line.get<std::string>("snapshot");
-  harness::Snapshot s;
-  if (std::filesystem::is_directory(path)) {
-    const std::string folder = std::filesystem::is_directory(path + "/snapshots") ? path + "/snapshots" : path;
-    std::vector<std::string> rejected;
-    auto found = harness::find_latest(folder, &rejected);
-    for (const std::string& why : rejected) std::cerr << "refused " << why << '\n';
-    if (!found) fail(Fault::snapshot, "inspect", "no whole snapshot in ", folder);
-    s = std::move(found->snapshot);
-    path = found->path;
-  } else {
-    s = harness::read_snapshot(path);
+  check(line.has("run"), "inspect", "name a snapshot file or a run folder");
+  std::string path;
+  const harness::Snapshot s = read_trained(line.get<std::string>("run"), &path);
+  const auto chosen = static_cast<int>(line.has("digest")) + line.has("config") + line.has("parity");
+  check(chosen <= 1, "inspect", "--digest, --config or --parity, not several of them");
+  for (const char* name : {"count", "limit", "set", "threads"})
+    check(line.has("parity") || !line.has(name) || line.values()[name].defaulted(), "inspect", "--", name,
+          " is for --parity");
+  if (line.has("parity")) {
+    print_parity(line, s, path);
+    return 0;
   }
   const std::string digest = harness::parameter_digest(s);
-  check(!(line.has("digest") && line.has("config")), "inspect", "--digest or --config, not both");
   if (line.has("digest") || line.has("config")) {
     const char* key = line.has("digest") ? "digest" : "config";
     const std::string value = line.has("digest") ? digest + "\n" : s.config;
@@ -59,11 +96,14 @@ int inspect_command(int argc, char** argv) {
     parameters.push_back({{"path", p.path}, {"shape", std::vector<int64_t>(p.value.shape().begin(), p.value.shape().end())},
                           {"dtype", name(p.value.dtype())}, {"role", p.role}, {"lr_group", p.lr_group}});
   }
+  std::vector<std::pair<std::string, Tensor>> values;
+  for (const auto& p : s.parameters) values.emplace_back(p.path, p.value);
+  const std::vector<ssm::Timescales> scales = ssm::timescales(values);
   if (line.json()) {
     std::cout << nlohmann::json{{"path", path}, {"family", s.family}, {"objective", s.objective}, {"backbone", s.backbone},
                                 {"data", s.data.name}, {"step", s.loop.step}, {"seconds", s.loop.wall_s},
                                 {"optimizer", s.optimizer.type}, {"parameter_count", total}, {"digest", digest},
-                                {"parameters", parameters}}
+                                {"parameters", parameters}, {"timescales", to_json(scales)}}
                      .dump(2)
               << '\n';
     return 0;
@@ -79,6 +119,7 @@ int inspect_command(int argc, char** argv) {
       std::printf("%-*s  %-18s %-4s %-9s %s\n", static_cast<int>(width), p.path.c_str(), p.value.shape().str().c_str(),
                   name(p.value.dtype()), p.role.c_str(), p.lr_group.c_str());
   for (const auto& [alias, canonical] : s.aliases) std::printf("%s -> %s\n", alias.c_str(), canonical.c_str());
+  print_timescales(scales);
   return 0;
 }
 

@@ -25,6 +25,7 @@ const std::vector<Command> kCommands = {
     {"reproduce", "run a published experiment, its figures beside ours", kindred::apps::reproduce_command},
     {"train", "train one family", kindred::apps::train_command},
     {"eval", "score a trained model on held-out data", kindred::apps::eval_command},
+    {"predict", "what a classifier or forecaster says, beside the truth", kindred::apps::predict_command},
     {"sample", "draw images or text from a trained model", kindred::apps::sample_command},
     {"ngram", "count-based text baselines", kindred::apps::ngram_command},
     {"data", "list, describe, fetch and verify data sets", kindred::apps::data_command},

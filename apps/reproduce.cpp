@@ -7,6 +7,7 @@
 
 #include "apps/command.h"
 #include "apps/experiments.h"
+#include "autodiff/parallel.h"
 #include "harness/atomic_file.h"
 #include "harness/reproduce.h"
 #include "harness/result_folder.h"
@@ -100,6 +101,8 @@ int reproduce_command(int argc, char** argv) {
       "out,o", po::value<std::string>()->value_name("DIR"), "folder for results")(
       "set,s", po::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"),
       "change a setting; it is then no longer the published experiment; repeatable")(
+      "threads", po::value<int64_t>()->value_name("N"),
+      "worker threads, where the experiment names none; results do not depend on it, times do")(
       "fresh", "run everything again, even what is finished in the folder")(
       "dry-run", "build and check everything, print the plan, stop");
   line.positional("experiment", -1);
@@ -112,6 +115,11 @@ int reproduce_command(int argc, char** argv) {
   if (line.has("table")) return print_page(names, line.json());
   check(names.size() == 1, "reproduce", "one experiment at a time; got ", names.size());
 
+  if (line.has("threads")) {
+    const int64_t threads = line.get<int64_t>("threads");
+    check(threads > 0, "reproduce", "--threads must be positive");
+    set_threads(static_cast<int>(threads));
+  }
   FoundExperiment found = find_experiment(names[0]);
   harness::ReproduceControl control;
   control.command = "kindred reproduce " + shell_word(names[0]);

@@ -102,23 +102,27 @@ void add_trained_options(CommandLine& line) {
   line.positional("run", 1);
 }
 
-harness::Run load_trained(const CommandLine& line) {
+harness::Snapshot read_trained(const std::string& path, std::string* found_at) {
   namespace fs = std::filesystem;
-  check(line.has("run"), "run", "name a run folder or a snapshot file");
-  const std::string path = line.get<std::string>("run");
   if (!fs::exists(path)) fail(Fault::snapshot, "run", path, ": no such run folder or snapshot file");
-  harness::Snapshot snapshot;
-  if (fs::is_directory(path)) {
-    std::vector<std::string> rejected;
-    const std::string folder = fs::is_directory(path + "/snapshots") ? path + "/snapshots" : path;
-    auto found = harness::find_latest(folder, &rejected);
-    for (const std::string& why : rejected) std::cerr << "refused " << why << '\n';
-    if (!found) fail(Fault::snapshot, "run", "no whole snapshot in ", folder, "; train it first");
-    snapshot = std::move(found->snapshot);
-  } else {
-    snapshot = harness::read_snapshot(path);
+  if (!fs::is_directory(path)) {
+    if (found_at) *found_at = path;
+    return harness::read_snapshot(path);
   }
+  std::vector<std::string> rejected;
+  const std::string folder = fs::is_directory(path + "/snapshots") ? path + "/snapshots" : path;
+  auto found = harness::find_latest(folder, &rejected);
+  for (const std::string& why : rejected) std::cerr << "refused " << why << '\n';
+  if (!found) fail(Fault::snapshot, "run", "no whole snapshot in ", folder, "; train it first");
+  if (found_at) *found_at = found->path;
+  return std::move(found->snapshot);
+}
+
+harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& path, const CommandLine& line) {
   auto settings = harness::Settings::from_text(snapshot.config, path);
+  // By what it is, as the meaning of "ssm" and its like may have changed since.
+  if (settings.get("run.family", "").find('/') == std::string::npos)
+    settings.set("run.family", snapshot.objective + '/' + snapshot.backbone, path);
   bool other_data = false;  // asked for by name: a model may be scored on data it was not trained on
   if (line.has("threads")) settings.set("run.threads", std::to_string(line.get<int64_t>("threads")), "--threads");
   if (line.has("set"))
@@ -131,6 +135,12 @@ harness::Run load_trained(const CommandLine& line) {
   if (run.spec().name != snapshot.data.name)
     std::cerr << "kindred: trained on " << snapshot.data.name << ", now on " << run.spec().name << '\n';
   return run;
+}
+
+harness::Run load_trained(const CommandLine& line) {
+  check(line.has("run"), "run", "name a run folder or a snapshot file");
+  const std::string path = line.get<std::string>("run");
+  return restored_run(read_trained(path), path, line);
 }
 
 json to_json(const harness::Likelihood& l, const data::DataSpec& spec) {

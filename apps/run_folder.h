@@ -6,6 +6,7 @@
 #include "apps/command.h"
 #include "harness/run.h"
 #include "harness/run_dir.h"
+#include "harness/snapshot.h"
 
 namespace kindred::apps {
 
@@ -21,8 +22,12 @@ nlohmann::json write_manifest(const harness::RunDir& folder, const harness::Run&
 
 /// The positional RUN and --set of commands that use a trained model.
 void add_trained_options(CommandLine& line);
-/// Loads the newest whole snapshot of a run folder, or a snapshot file, with its own configuration. With
-/// --set data.* it may be used on data that it was not trained on; standard error says so.
+/// The newest whole snapshot of a run folder, or a snapshot file; `found_at` receives its path.
+harness::Snapshot read_trained(const std::string& path, std::string* found_at = nullptr);
+/// The run of a snapshot with its own configuration. With --set data.* it may be used on data that it was
+/// not trained on; standard error says so.
+harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& path, const CommandLine& line);
+/// Both, for the positional RUN.
 harness::Run load_trained(const CommandLine& line);
 
 /// Scores the run's held-out split; prints a line unless quiet. Returns bits and nats (or a score), kind,

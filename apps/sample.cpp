@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "apps/command.h"
 #include "apps/run_folder.h"
@@ -22,8 +23,10 @@ void refuse_ignored(const CommandLine& line, const std::vector<std::string>& nam
 
 int sample_command(int argc, char** argv) {
   CommandLine line("kindred sample RUN [--count N] [--out FILE.png] [--prompt TEXT]",
-                   "Draws from a trained model: a PNG grid of images (--out), or text on stdout. Sample number k\n"
-                   "depends on --seed and k alone, whatever the batch size and the number of threads.",
+                   "Draws from a trained model: a PNG grid of images (--out), or text on stdout. A single text appears\n"
+                   "symbol by symbol; state-space and recurrent models need constant work and memory for each, so\n"
+                   "--length has no limit. Sample number k depends on --seed and k alone, whatever the batch size\n"
+                   "and the number of threads.",
                    "  kindred sample out/quickstart/runs/diffusion --count 64 --out clothes.png\n"
                    "  kindred sample runs/nanogpt --count 1 --length 500 --prompt 'ROMEO:' --temperature 0.8\n");
   add_trained_options(line);
@@ -45,7 +48,7 @@ int sample_command(int argc, char** argv) {
   const data::DataSpec& spec = run.spec();
 
   check(run.objective().draws(), "sample", run.family().objective,
-        " has nothing to draw; use kindred eval");
+        " has nothing to draw; use kindred predict");
 
   harness::SampleOptions options;
   options.count = line.get<int64_t>("count");
@@ -74,10 +77,20 @@ int sample_command(int argc, char** argv) {
   }
   check(!line.has("out") || !text, "sample", "text goes to stdout; --out is for images");
   check(line.has("out") || text || line.json(), "sample", "name a PNG file with --out (or use --json for the numbers)");
+  const data::Alphabet alphabet = text ? data::Alphabet::of(spec) : data::Alphabet::bytes();
+  bool streamed = false;  // one text appears as it is drawn
+  if (text && options.count == 1 && !line.json())
+    options.drawn = [&](int64_t, int32_t symbol) {
+      if (!std::exchange(streamed, true) && line.has("prompt")) std::cout << line.get<std::string>("prompt");
+      std::cout << alphabet.decode({&symbol, 1}) << std::flush;
+    };
   const Tensor samples = run.sample(options, static_cast<uint64_t>(line.get<int64_t>("seed")));
 
+  if (streamed) {
+    std::cout << '\n';
+    return 0;
+  }
   if (text) {
-    const data::Alphabet alphabet = data::Alphabet::of(spec);
     nlohmann::json texts = nlohmann::json::array();
     for (int64_t k = 0; k < options.count; ++k) {
       const std::string written =

@@ -100,6 +100,7 @@ int eval_command(int argc, char** argv) {
                    "is taken from the snapshot, --set changes parts of it (eval.split, eval.lane, eval.limit ...).\n"
                    "Every number comes with its kind: exact, bound or estimate.",
                    "  kindred eval runs/nanogpt --set eval.lane=stride:32\n"
+                   "  kindred eval runs/strokes --set data.rate=2     # other data: every second sample\n"
                    "  kindred eval out/quickstart/runs/diffusion --set eval.limit=100 --json\n");
   add_trained_options(line);
   line.add_output_options();

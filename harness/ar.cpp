@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "autodiff/choice.h"
+#include "autodiff/graph.h"
 #include "autodiff/ops/cross_entropy.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
@@ -124,6 +125,15 @@ Tensor Ar::loss(const data::Batch& batch, const Rng& rng, bool training) const {
   return stretch_loss(batch, 0, window_, training_context(rng, training));
 }
 
+void Ar::check_parts(int64_t parts) const {
+  check(parts <= window_, "train.chunks", parts, " chunks of ", window_, " symbols");
+  const NoGrad off;
+  State state;
+  Context context;
+  context.state = &state;  // a backbone without one says so
+  backbone_.forward(Tensor::zeros({1, 1, width_}), context);
+}
+
 Tensor Ar::loss_part(const data::Batch& batch, const Rng& rng, int64_t part, int64_t parts,
                      State& state) const {
   check(parts <= window_, "train.chunks", parts, " chunks of ", window_, " symbols");
@@ -132,6 +142,13 @@ Tensor Ar::loss_part(const data::Batch& batch, const Rng& rng, int64_t part, int
   context.state = &state;
   return scale(stretch_loss(batch, first, count, context),
                static_cast<double>(count) / static_cast<double>(window_));
+}
+
+Parity Ar::parity(const data::Batch& batch) const {
+  const NoGrad off;
+  const Tensor inputs = columns(batch.symbols, 0, start_ ? window_ - 1 : window_);
+  return measure_parity(backbone_, embed(inputs, start_.has_value()),
+                        [this](const Tensor& hidden) { return project(hidden); });
 }
 
 std::vector<nn::NamedParameter> Ar::parameters() {

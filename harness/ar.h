@@ -38,6 +38,7 @@ class Ar final : public Objective {
   /// all of them. Dropout comes from `rng` when training.
   Tensor loss(const data::Batch& batch, const Rng& rng, bool training) const override;
 
+  void check_parts(int64_t parts) const override;
   Tensor loss_part(const data::Batch& batch, const Rng& rng, int64_t part, int64_t parts,
                    State& state) const override;
 
@@ -55,6 +56,9 @@ class Ar final : public Objective {
   /// backbone can; text that outgrows the backbone's length goes on from the last half of its
   /// window.
   Tensor sample(const Rng& rng, const SampleOptions& options) const override;
+
+  /// Of the logits.
+  Parity parity(const data::Batch& batch) const override;
 
   std::vector<nn::NamedParameter> parameters() override;
   std::vector<std::pair<std::string, std::string>> aliases() const override;

@@ -80,7 +80,10 @@ Tensor Ar::sample_chunk(const Rng& rng, const SampleOptions& options, int64_t fi
   if (given < total) logits = next_logits(*stepper, columns(all, given - seen, seen), !text);
   for (int64_t at = given; at < total; ++at) {
     const Tensor drawn = decode(logits, how, rng, first, at - (text ? given : 0));
-    for (int64_t b = 0; b < count; ++b) symbols[b * total + at] = drawn.data<int32_t>()[b];
+    for (int64_t b = 0; b < count; ++b) {
+      symbols[b * total + at] = drawn.data<int32_t>()[b];
+      if (options.drawn) options.drawn(first + b, drawn.data<int32_t>()[b]);
+    }
     if (at + 1 == total) break;
     if (limit > 0 && stepper->position() >= limit) {
       stepper = new_stepper(backbone_, count, window_);

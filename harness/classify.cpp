@@ -103,8 +103,14 @@ Likelihood Classify::likelihood(const data::Dataset& data, data::Split split, co
 }
 
 Tensor Classify::sample(const Rng&, const SampleOptions&) const {
-  fail(Fault::usage, "sample", "classify has nothing to draw; use kindred eval");
+  fail(Fault::usage, "sample", "classify has nothing to draw; use kindred predict");
 }
+
+Tensor Classify::predict(const data::Batch& batch, const LikelihoodOptions& options) const {
+  return logits(batch, scoring_context(options));
+}
+
+Parity Classify::parity(const data::Batch& batch) const { return net_.parity(batch, head_); }
 
 std::vector<nn::NamedParameter> Classify::parameters() {
   std::vector<nn::NamedParameter> found;

@@ -27,6 +27,11 @@ class Classify final : public Objective {
   Tensor sample(const Rng& rng, const SampleOptions& options) const override;
   bool draws() const override { return false; }
 
+  /// Logits [B, T, K].
+  Tensor predict(const data::Batch& batch, const LikelihoodOptions& options) const override;
+  /// Of the logits at every step.
+  Parity parity(const data::Batch& batch) const override;
+
   std::vector<nn::NamedParameter> parameters() override;
   std::string score_unit() const override { return "bits/label"; }
   /// ln K, and C std^2 / 2 from normalised rows against a head of standard deviation 0.02.

@@ -8,7 +8,7 @@ FamilyName parse_family(const std::string& name, const data::DataSpec& spec) {
   if (name == "transformer") {
     family = {"ar", "attention"};
   } else if (name == "ssm") {
-    family = {"ar", "s4d"};
+    family = {"ar", "s4"};
   } else if (name == "diffusion") {
     check(spec.modality != data::Modality::text, "family",
           "diffusion works on images and points; for text choose transformer or ssm");

@@ -1,5 +1,5 @@
 // Family = objective x backbone. Familiar names are aliases: transformer = ar/attention,
-// ssm = ar/s4d, diffusion = gaussian/unet on images and gaussian/mlp on points.
+// ssm = ar/s4, diffusion = gaussian/unet on images and gaussian/mlp on points.
 #pragma once
 #include <memory>
 #include <string>

@@ -52,8 +52,8 @@ Tensor Forecast::standardised(const data::Batch& batch, const Context& context) 
   return head_(net_.rows(batch, context));
 }
 
-Tensor Forecast::predict(const data::Batch& batch, const Context& context) const {
-  return add(mul(standardised(batch, context), scale_), mean_);
+Tensor Forecast::predict(const data::Batch& batch, const LikelihoodOptions& options) const {
+  return add(mul(standardised(batch, scoring_context(options)), scale_), mean_);
 }
 
 Tensor Forecast::targets(const data::Batch& batch) const {
@@ -78,7 +78,7 @@ Likelihood Forecast::likelihood(const data::Dataset& data, data::Split split, co
   std::vector<Spread> spread(static_cast<std::size_t>(D));
   Likelihood result;
   for_each_batch(data, split, options, [&](const data::Batch& batch, int64_t count) {
-    const Tensor y = targets(batch), guess = predict(batch, scoring_context(options));
+    const Tensor y = targets(batch), guess = predict(batch, options);
     for (int64_t b = 0; b < count; ++b) {
       double squares = 0;
       for (int64_t i = 0; i < T * D; ++i) {
@@ -112,8 +112,10 @@ Likelihood Forecast::likelihood(const data::Dataset& data, data::Split split, co
 }
 
 Tensor Forecast::sample(const Rng&, const SampleOptions&) const {
-  fail(Fault::usage, "sample", "forecast has nothing to draw; use kindred eval");
+  fail(Fault::usage, "sample", "forecast has nothing to draw; use kindred predict");
 }
+
+Parity Forecast::parity(const data::Batch& batch) const { return net_.parity(batch, head_); }
 
 std::vector<nn::NamedParameter> Forecast::parameters() {
   std::vector<nn::NamedParameter> found;

@@ -28,14 +28,16 @@ class Forecast final : public Objective {
   Tensor sample(const Rng& rng, const SampleOptions& options) const override;
   bool draws() const override { return false; }
 
+  /// [B, T, D] in the units of the data.
+  Tensor predict(const data::Batch& batch, const LikelihoodOptions& options) const override;
+  /// Of the standardised predictions at every step.
+  Parity parity(const data::Batch& batch) const override;
+
   std::vector<nn::NamedParameter> parameters() override;
   std::string score_unit() const override { return "MSE"; }
   /// 1 of the standardised targets, and C std^2 of the outputs of a head of standard deviation
   /// 0.02.
   double expected_initial_loss() const override;
-
-  /// Predictions [B, T, D] in the units of the data.
-  Tensor predict(const data::Batch& batch, const Context& context) const;
 
  private:
   Tensor standardised(const data::Batch& batch, const Context& context) const;

@@ -83,8 +83,22 @@ Context scoring_context(const LikelihoodOptions& options) {
   return context;
 }
 
-Tensor Objective::loss_part(const data::Batch&, const Rng&, int64_t, int64_t, State&) const {
+void Objective::check_parts(int64_t) const {
   fail(Fault::usage, "train.chunks", "this objective sees its sequences whole; ar can train in chunks");
+}
+
+Tensor Objective::loss_part(const data::Batch&, const Rng&, int64_t, int64_t parts, State&) const {
+  check_parts(parts);
+  fail(Fault::usage, "train.chunks", "this objective has no loss of ", parts, " parts");
+}
+
+Tensor Objective::predict(const data::Batch&, const LikelihoodOptions&) const {
+  fail(Fault::usage, "predict", "this model predicts no targets; classify and forecast do. Models of the data "
+       "themselves draw: kindred sample");
+}
+
+Parity Objective::parity(const data::Batch&) const {
+  fail(Fault::usage, "parity", "this objective sees its elements whole and has no single steps");
 }
 
 double Objective::expected_initial_loss() const { return std::numeric_limits<double>::quiet_NaN(); }

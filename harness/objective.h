@@ -10,6 +10,7 @@
 
 #include "data/dataset.h"
 #include "harness/backbone.h"
+#include "harness/parity.h"
 
 namespace kindred::harness {
 
@@ -66,6 +67,8 @@ struct SampleOptions {
   std::vector<int32_t> prompt;
   int64_t steps = 0;          ///< diffusion: solver steps (0: the objective's default)
   std::string sampler;        ///< diffusion: by name (empty: the default)
+  /// ar: called with each symbol as soon as it is drawn, if not empty.
+  std::function<void(int64_t sample, int32_t symbol)> drawn = {};
 };
 
 class Objective {
@@ -79,6 +82,8 @@ class Objective {
   /// next. An objective that cannot throws a usage error.
   virtual Tensor loss_part(const data::Batch& batch, const Rng& rng, int64_t part, int64_t parts,
                            State& state) const;
+  /// Usage error if it could not be called with so many parts.
+  virtual void check_parts(int64_t parts) const;
   /// Scores a split under the current parameters, without a graph.
   virtual Likelihood likelihood(const data::Dataset& data, data::Split split, const Rng& rng,
                                 const LikelihoodOptions& options) const = 0;
@@ -86,6 +91,11 @@ class Objective {
   virtual Tensor sample(const Rng& rng, const SampleOptions& options) const = 0;
   /// False: sample() throws, there is nothing to draw.
   virtual bool draws() const { return true; }
+  /// What a supervised model says of the elements of a batch: logits [B, T, K] of classes, or real values
+  /// [B, T, D] in the units of the data. An objective that predicts no targets throws a usage error.
+  virtual Tensor predict(const data::Batch& batch, const LikelihoodOptions& options) const;
+  /// The outputs of whole sequences against those of single steps. Usage error where there are none.
+  virtual Parity parity(const data::Batch& batch) const;
   /// All parameters and buffers, tied ones once, with stable addresses.
   virtual std::vector<nn::NamedParameter> parameters() = 0;
   /// Second names of tied parameters: {alias path, canonical path}.

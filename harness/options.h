@@ -14,7 +14,7 @@ struct RunOptions {
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
-    visit("family", self.family, "transformer, ssm, diffusion, or objective/backbone such as ar/s4d");
+    visit("family", self.family, "transformer, ssm, diffusion, or objective/backbone such as ar/mamba");
     visit("seed", self.seed, "seed of initialisation, data order and noise");
     visit("threads", self.threads, "worker threads; 0 = OMP_NUM_THREADS or all cores");
     visit("precision", self.precision, "inputs of matrix products and convolutions: f32, or bf16 (f32 with a note where the processor has none)");

@@ -69,6 +69,12 @@ std::string score_line(const json& results) {
   return std::to_string(inside) + " of " + std::to_string(banded) + " figures in their bands";
 }
 
+std::string seeds_line(const json& results) {
+  const std::size_t seeds = results["seeds"].size();
+  if (seeds == 1) return "one seed";
+  return "mean and standard error of " + std::to_string(seeds) + " seeds";
+}
+
 }  // namespace
 
 std::string reproduction_table(const json& results) {
@@ -78,8 +84,7 @@ std::string reproduction_table(const json& results) {
                      figure["verdict"].get<std::string>()});
   std::string out = text_table(cells, {0, 4});
   out += score_line(results) + ", " + duration(results["seconds"].get<double>());
-  if (!results["seeds"].empty())
-    out += ", mean and standard error of " + std::to_string(results["seeds"].size()) + " seeds";
+  if (!results["seeds"].empty()) out += ", " + seeds_line(results);
   out += '\n';
   for (const json& change : results["changed"])
     out += "not the published experiment: " + change.get<std::string>() + " was set\n";
@@ -113,8 +118,7 @@ std::string reproduction_page(const std::vector<json>& all, const std::string& c
     if (machine.contains("threads") && machine["threads"].is_number())
       out += ", " + std::to_string(machine["threads"].get<int>()) +
              (machine["threads"] == 1 ? " thread" : " threads");
-    if (!r["seeds"].empty())
-      out += "; mean and standard error of " + std::to_string(r["seeds"].size()) + " seeds";
+    if (!r["seeds"].empty()) out += "; " + seeds_line(r);
     out += ".\n";
     for (const json& change : r["changed"])
       out += "\nNot the published experiment: `" + change.get<std::string>() + "` was set.\n";

@@ -72,9 +72,11 @@ std::string results_table(const json& results) {
   const std::vector<std::string> metrics = metric_names(rows);
   std::vector<std::vector<std::string>> cells = {{"model", unit, "kind"}};
   cells[0].insert(cells[0].end(), metrics.begin(), metrics.end());
-  for (const char* title : {"parameters", "train FLOP", "seconds", text ? "windows seen" : "examples seen", "s/sample",
-                            "peak memory"})
+  const bool drawn = std::any_of(rows.begin(), rows.end(), [](const json& row) { return row.contains("sample_seconds"); });
+  for (const char* title : {"parameters", "train FLOP", "seconds", text ? "windows seen" : "examples seen"})
     cells[0].emplace_back(title);
+  if (drawn) cells[0].emplace_back("s/sample");
+  cells[0].emplace_back("peak memory");
   for (const json& row : rows) {
     const bool family = row["type"] == "family";
     char bits[64];
@@ -90,8 +92,9 @@ std::string results_table(const json& results) {
         row["kind"].get<std::string>()};
     for (const std::string& metric : metrics) line.push_back(metric_cell(row, metric));
     line.insert(line.end(), {short_number(row, "parameters"), family ? short_number(row, "train_flops") : "-",
-                             seconds(row, "seconds"), short_number(row, "examples"), seconds(row, "sample_seconds"),
-                             megabytes(row, "peak_bytes")});
+                             seconds(row, "seconds"), short_number(row, "examples")});
+    if (drawn) line.push_back(seconds(row, "sample_seconds"));
+    line.push_back(megabytes(row, "peak_bytes"));
     cells.push_back(std::move(line));
   }
   std::string out = text_table(cells, {0, 2});

@@ -72,6 +72,7 @@ Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset, std::v
   objective_ = make_family(family_, spec(), settings, rng_);
   objective_->recompute =
       choose<bool>(train_.recompute, {{"none", false}, {"blocks", true}}, "train.recompute");
+  if (train_.chunks > 1) objective_->check_parts(train_.chunks);
 
   OptimizerChoice choice;
   settings.read("optimizer", choice);
@@ -205,6 +206,19 @@ Tensor Run::sample(const SampleOptions& options, uint64_t seed) {
   NoGrad off;
   const optim::EmaScope average(ema_.get(), *slab_);
   return objective_->sample(rng_.split("sample").split(seed), options);
+}
+
+Tensor Run::predict(const data::Batch& batch) {
+  NoGrad off;
+  const optim::EmaScope average(ema_.get(), *slab_);
+  LikelihoodOptions scored;
+  scored.rate = eval_.rate;
+  return objective_->predict(batch, scored);
+}
+
+Parity Run::parity(const data::Batch& batch) {
+  const optim::EmaScope average(ema_.get(), *slab_);
+  return objective_->parity(batch);
 }
 
 namespace {

@@ -140,6 +140,12 @@ Tensor SupervisedNet::rows(const data::Batch& batch, Context context) const {
   return take(reshape(hidden, {B * L, width_}), last_rows(batch.lengths, B, L, T));
 }
 
+Parity SupervisedNet::parity(const data::Batch& batch,
+                             const std::function<Tensor(const Tensor&)>& head) const {
+  const NoGrad off;
+  return measure_parity(backbone_, embed(batch), head);
+}
+
 std::string SupervisedNet::readout() const {
   if (spec_.targets > 1) return "read off the last " + std::to_string(spec_.targets) + " steps";
   return mean_ ? "read off the mean of the steps" : "read off the last step";

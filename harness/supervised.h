@@ -4,6 +4,7 @@
 //   steps.
 // Shapes: B batch, L steps, C width, T targets of an element.
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,6 +45,9 @@ class SupervisedNet {
 
   /// Rows to read targets off: [B, T, C].
   Tensor rows(const data::Batch& batch, Context context) const;
+  /// Of head(hidden rows), at every step; elements that are shorter count with their padding.
+  Parity parity(const data::Batch& batch,
+                const std::function<Tensor(const Tensor&)>& head) const;
   int64_t width() const { return width_; }
   /// "mean of the steps", "last step", "last 10 steps": for notes.
   std::string readout() const;

@@ -9,6 +9,7 @@
 #include "autodiff/choice.h"
 #include "autodiff/graph.h"
 #include "autodiff/ops/dplr_kernel.h"
+#include "autodiff/ops/dplr_state.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/matmul.h"
@@ -208,31 +209,32 @@ Tensor S4Layer::recovered(const Tensor& aimed, const Tensor& A) const {
   }
 }
 
-Tensor S4Layer::response(const Tensor& aimed, int64_t length, double rate) const {
-  const int64_t H = D.value.numel(), l = l_kernel.value.data<int32_t>()[0];
-  const auto evaluate = [&](const Tensor& c, int64_t steps) {
-    const bool plain = P.value.rank() == 3;
-    return (plain ? dplr_kernel : dplr_kernel_of_rank)(
-        per_channel(log_neg_re.value, H), per_channel(im.value, H), per_channel(P.value, H),
-        per_channel(B.value, H), c, at_rate(log_dt.value, rate), steps);
-  };
-  if (rate == 1 && length <= l) {
-    const Tensor k = evaluate(aimed, l);
-    return length == l ? k : slice(k, 1, 0, length);
-  }
-  const Tensor c = recovered(aimed, discretised(1).A);
+S4Layer::Aimed S4Layer::aimed_at(const Tensor& C_tilde, int64_t length, double rate) const {
+  const int64_t l = l_kernel.value.data<int32_t>()[0];
+  if (rate == 1 && length <= l) return {C_tilde, l};
+  const Tensor c = recovered(C_tilde, discretised(1).A);
   const Tensor power = matrix_power(discretised(rate).A, length);
-  return evaluate(cast(joined(from_row(c - matmul(c, power))), aimed.dtype()), length);
+  return {cast(joined(from_row(c - matmul(c, power))), C_tilde.dtype()), length};
+}
+
+Tensor S4Layer::response(const Aimed& outputs, int64_t length, double rate) const {
+  const int64_t H = D.value.numel();
+  const bool plain = P.value.rank() == 3;
+  const Tensor k = (plain ? dplr_kernel : dplr_kernel_of_rank)(
+      per_channel(log_neg_re.value, H), per_channel(im.value, H), per_channel(P.value, H),
+      per_channel(B.value, H), outputs.C, at_rate(log_dt.value, rate), outputs.period);
+  return length == outputs.period ? k : slice(k, 1, 0, length);
 }
 
 Tensor S4Layer::kernel(int64_t length, double rate) const {
-  return with_skip(response(C.value, length, rate), D.value);
+  return with_skip(response(aimed_at(C.value, length, rate), length, rate), D.value);
 }
 
 Tensor S4Layer::operator()(const Tensor& u, double rate) const {
   check_input(u, D.value.numel());
   const int64_t L = u.dim(1);
-  return convolve(u, kernel(L, rate), C_reverse ? response(C_reverse->value, L, rate) : Tensor());
+  return convolve(u, kernel(L, rate),
+                  C_reverse ? response(aimed_at(C_reverse->value, L, rate), L, rate) : Tensor());
 }
 
 StepSystem S4Layer::system(double rate) const {
@@ -247,14 +249,24 @@ Tensor S4Layer::outputs() const { return joined(from_row(recovered(C.value, disc
 
 Passed S4Layer::pass(const Tensor& u, const Tensor& before, double rate) const {
   check(!C_reverse, "ssm", "a bidirectional layer has no state to pass on");
-  const Tensor y = (*this)(u, rate);
+  check_input(u, D.value.numel());
+  const int64_t H = D.value.numel(), L = u.dim(1);
+  const Aimed outputs = aimed_at(C.value, L, rate);
+  const Tensor y = convolve(u, with_skip(response(outputs, L, rate), D.value), {});
+  if (P.value.rank() == 3) {
+    const Tensor re = per_channel(log_neg_re.value, H), turn = per_channel(im.value, H),
+                 low = per_channel(P.value, H), step = at_rate(log_dt.value, rate);
+    const Tensor after = dplr_control(re, turn, low, per_channel(B.value, H), step, u, before);
+    if (!before.defined()) return {y, after};
+    return {y + dplr_observe(re, turn, low, outputs.C, step, before, outputs.period, L), after};
+  }
   if (!before.defined()) {
     const Discrete now = discretised(rate);
     return {y, complex_planes(control(StepSystem{now.A, now.B, {}}, u, {}))};
   }
   const StepSystem s = system(rate);
   const Tensor x = real_coordinates(before);
-  return {y + observe(s, x, u.dim(1)), complex_planes(control(s, u, x))};
+  return {y + observe(s, x, L), complex_planes(control(s, u, x))};
 }
 
 Tensor real_coordinates(const Tensor& planes) {

@@ -110,7 +110,13 @@ struct S4Layer {
     Tensor A, B;
   };
   Discrete discretised(double rate) const;
-  Tensor response(const Tensor& aimed, int64_t length, double rate) const;
+  /// C~ and the number of steps it is aimed at.
+  struct Aimed {
+    Tensor C;
+    int64_t period;
+  };
+  Aimed aimed_at(const Tensor& C_tilde, int64_t length, double rate) const;
+  Tensor response(const Aimed& outputs, int64_t length, double rate) const;
   Tensor recovered(const Tensor& aimed, const Tensor& A) const;
 };
 

@@ -7,6 +7,7 @@
 #include "autodiff/graph.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
+#include "autodiff/ops/s4d_state.h"
 
 namespace kindred::ssm {
 
@@ -66,26 +67,14 @@ Tensor S4dLayer::operator()(const Tensor& u, double rate) const {
   return convolve(u, kernel(L, rate), C_reverse ? response(C_reverse->value, L, rate) : Tensor());
 }
 
-ModalSystem S4dLayer::system(double rate) const {
-  const int64_t H = D.value.numel();
-  const auto wide = [&](const Tensor& t) { return cast(per_channel(t, H), DType::f64); };
-  Tensor dt = exp(cast(at_rate(log_dt.value, rate), DType::f64));
-  if (dt.rank() == 1) dt = reshape(dt, {H, 1});
-  const Planes lambda{neg(exp(wide(log_neg_re.value))), wide(im.value)};
-  const Planes a = dt * lambda, outputs = planes_of(C.value, DType::f64);
-  if (rule == Discretisation::zoh) {
-    const Planes phi = dt * (exponential_minus_one(a) * inverse(a));
-    return {exponential(a), outputs * phi};
-  }
-  const Planes r = inverse({affine(a.re, -0.5, 1), scale(a.im, -0.5)});
-  return {Planes{affine(a.re, 0.5, 1), scale(a.im, 0.5)} * r, outputs * (dt * r)};
-}
-
 Passed S4dLayer::pass(const Tensor& u, const Tensor& before, double rate) const {
   check(!C_reverse, "ssm", "a bidirectional layer has no state to pass on");
   const Tensor y = (*this)(u, rate);
-  const ModalSystem modes = system(rate);
-  return {before.defined() ? y + observe(modes, before, u.dim(1)) : y, control(modes, u, before)};
+  const int64_t H = D.value.numel();
+  const Tensor re = per_channel(log_neg_re.value, H), turn = per_channel(im.value, H),
+               step = at_rate(log_dt.value, rate);
+  return {before.defined() ? y + s4d_observe(re, turn, C.value, step, before, u.dim(1), rule) : y,
+          s4d_control(re, turn, step, u, before, rule)};
 }
 
 S4dStepping S4dLayer::stepping(int64_t batch) const { return {*this, batch}; }

@@ -10,7 +10,6 @@
 
 #include "autodiff/ops/s4d_kernel.h"
 #include "ssm/layer.h"
-#include "ssm/modal_system.h"
 #include "ssm/recurrence.h"
 #include "ssm/spectrum.h"
 
@@ -71,9 +70,6 @@ struct S4dLayer {
   /// Gradients flow through both states. Usage error if bidirectional.
   Passed pass(const Tensor& u, const Tensor& before, double rate = 1) const;
   Stepping stepping(int64_t batch) const;
-
-  /// The discretised modes in double, differentiable: y_l = 2 Re(out x_l) + D u_l.
-  ModalSystem system(double rate = 1) const;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {

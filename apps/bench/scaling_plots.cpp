@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "apps/bench/plot.h"
+#include "apps/plot.h"
 #include "apps/bench/scaling.h"
 
 namespace kindred::apps::bench {

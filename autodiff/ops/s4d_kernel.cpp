@@ -1,35 +1,18 @@
-// Block tables: with l = b T + i and T near sqrt(L), A^l = A^{bT} A^i, so a channel needs two
-// tables of powers, [M, T] and [M, L/T], and a small real matrix product instead of L M complex
-// exponentials. Tables are made in double by doubling, A^{r + 2^k} = A^{2^k} A^r, at most log2 L
-// roundings deep, and rounded once; the products run in the dtype of the kernel. The derivative is
-// the transposed product.
+// A product of block tables (s4d_tables.h); the derivative is the transposed product.
 #include "autodiff/ops/s4d_kernel.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "autodiff/op.h"
-#include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/matmul.h"
-#include "autodiff/ops/tiles.h"
-#include "autodiff/parallel.h"
+#include "autodiff/ops/s4d_composed.h"
+#include "autodiff/ops/s4d_tables.h"
 
 namespace kindred {
 
-namespace {
-
-using Complex = std::complex<double>;
-
-struct Settings {
-  int64_t length;
-  Discretisation rule;
-};
-
-/// A and phi = dt p of a = dt lambda, and their derivatives with respect to a.
-struct Mode {
-  Complex a, A, p, dA, dp;
-};
+namespace s4d {
 
 Mode mode_of(Complex a, Discretisation rule) {
   if (rule == Discretisation::bilinear) {
@@ -56,130 +39,51 @@ Mode mode_of(Complex a, Discretisation rule) {
   return {a, A, p, A, dp};
 }
 
-/// How L steps are cut: T = 2^log_T steps a block, `blocks` of them; the table of block starts has
-/// 2^log_blocks.
-struct Blocks {
-  int64_t L, T, blocks, table;
-  int log_T = 4, log_blocks = 0;
-  explicit Blocks(int64_t length) : L(length) {
-    while ((int64_t{1} << (2 * log_T)) < L) ++log_T;
-    T = int64_t{1} << log_T;
-    blocks = (L + T - 1) / T;
-    while ((int64_t{1} << log_blocks) < blocks) ++log_blocks;
-    table = int64_t{1} << log_blocks;
-  }
-  int64_t padded() const { return blocks * T; }
-};
+namespace {
+Planes inverse(const Planes& x) {
+  const Tensor r = reciprocal(square(x.re) + square(x.im));
+  return {x.re * r, neg(x.im) * r};
+}
+}  // namespace
 
-/// bases[k] = A^(2^k) for k < count. Squaring doubles the relative error every time: fine for a
-/// result in f32, while f64 takes an exponential each.
-template <class T>
-void squares(Complex* bases, int count, const Mode& mode, Discretisation rule) {
-  bases[0] = mode.A;
-  for (int k = 1; k < count; ++k)
-    bases[k] = std::is_same_v<T, double> && rule == Discretisation::zoh
-                   ? std::exp(std::ldexp(1., k) * mode.a)
-                   : bases[k - 1] * bases[k - 1];
+Discretised discretised(const Tensor& log_neg_re, const Tensor& im, const Tensor& log_dt,
+                        Discretisation rule) {
+  const Tensor dt = exp(log_dt.rank() == 2 ? log_dt : reshape(log_dt, {log_dt.dim(0), 1}));
+  const Planes a{neg(exp(log_neg_re)) * dt, im * dt};
+  Planes A, p;
+  if (rule == Discretisation::zoh) {
+    const Tensor size = exp(a.re);
+    A = {size * cos(a.im), size * sin(a.im)};
+    const Tensor half = square(sin(scale(a.im, 0.5)));
+    const Planes minus_one{expm1(a.re) * cos(a.im) - scale(half, 2), A.im};
+    p = minus_one * inverse(a);
+  } else {
+    p = inverse({affine(a.re, -0.5, 1), scale(a.im, -0.5)});
+    A = Planes{affine(a.re, 0.5, 1), scale(a.im, 0.5)} * p;
+  }
+  return {A, {p.re * dt, p.im * dt}};
 }
 
-/// re + i im = v prod_k bases[k]^(bit k of r), for r < 2^log_rows.
-void powers(double* __restrict re, double* __restrict im, int log_rows, const Complex* bases,
-            Complex v) {
-  re[0] = v.real();
-  im[0] = v.imag();
-  for (int k = 0; k < log_rows; ++k) {
-    const double c = bases[k].real(), s = bases[k].imag();
-    const int64_t half = int64_t{1} << k;
-    for (int64_t r = 0; r < half; ++r) {
-      re[half + r] = re[r] * c - im[r] * s;
-      im[half + r] = re[r] * s + im[r] * c;
-    }
-  }
+Planes planes_of(const Tensor& x) {
+  const Shape rest = x.shape().part(1, x.rank());
+  return {reshape(slice(x, 0, 0, 1), rest), reshape(slice(x, 0, 1, 1), rest)};
 }
 
-/// All modes of one channel and their tables, in the calling thread's scratch.
-template <class T>
-struct Tables {
-  const Blocks& cut;
-  int64_t M;
-  Mode* modes;      ///< [M]
-  double *re, *im;  ///< one row at work
-  T* within;        ///< [2M, T]: real parts of A^i, then imaginary parts
-  T* start;         ///< [2M, table]: the same of v A^{bT}
-  T* rest;
-  Tables(double* scratch, const Blocks& blocks, int64_t count)
-      : cut(blocks),
-        M(count),
-        modes(reinterpret_cast<Mode*>(scratch)),
-        re(scratch + kModeDoubles * M),
-        im(re + std::max(cut.T, cut.table)),
-        within(reinterpret_cast<T*>(im + std::max(cut.T, cut.table))),
-        start(within + 2 * M * cut.T),
-        rest(start + 2 * M * cut.table) {}
-  /// Doubles of scratch, with room for `more` elements of T.
-  static int64_t size(const Blocks& cut, int64_t M, int64_t more) {
-    const int64_t elements = 2 * M * (cut.T + cut.table) + more;
-    return kModeDoubles * M + 2 * std::max(cut.T, cut.table) +
-           (elements * static_cast<int64_t>(sizeof(T)) + 7) / 8;
-  }
-  /// Tables of mode n, which modes[n] holds.
-  void fill(int64_t n, Complex v, Discretisation rule) {
-    Complex bases[64];
-    squares<T>(bases, cut.log_T + cut.log_blocks, modes[n], rule);
-    powers(re, im, cut.log_T, bases, 1);
-    copy(within, n, cut.T);
-    powers(re, im, cut.log_blocks, bases + cut.log_T, v);
-    copy(start, n, cut.table);
-  }
+}  // namespace s4d
 
- private:
-  static constexpr int64_t kModeDoubles = sizeof(Mode) / sizeof(double);
-  void copy(T* rows, int64_t n, int64_t size) const {
-    T* __restrict to_re = rows + n * size;
-    T* __restrict to_im = rows + (M + n) * size;
-    for (int64_t r = 0; r < size; ++r) to_re[r] = static_cast<T>(re[r]);
-    for (int64_t r = 0; r < size; ++r) to_im[r] = static_cast<T>(im[r]);
-  }
-};
+namespace {
 
-/// Pointers of the four inputs, and mode n of channel h in double.
-template <class T>
-struct Inputs {
-  const T *log_neg_re, *im, *C_re, *C_im, *log_dt;
-  int64_t H, M;
-  bool dt_by_mode;  ///< log_dt [H, M]
-  explicit Inputs(std::span<const Tensor> in)
-      : log_neg_re(in[0].data<T>()),
-        im(in[1].data<T>()),
-        C_re(in[2].data<T>()),
-        C_im(C_re + in[0].numel()),
-        log_dt(in[3].data<T>()),
-        H(in[0].dim(0)),
-        M(in[0].dim(1)),
-        dt_by_mode(in[3].rank() == 2) {}
-  Complex lambda(int64_t at) const {
-    return {-std::exp(static_cast<double>(log_neg_re[at])), static_cast<double>(im[at])};
-  }
-  Complex C(int64_t at) const {
-    return {static_cast<double>(C_re[at]), static_cast<double>(C_im[at])};
-  }
-  double dt(int64_t at) const {
-    return std::exp(static_cast<double>(log_dt[dt_by_mode ? at : at / M]));
-  }
-};
+using namespace s4d;
 
-/// Doubles of scratch rows for every thread; row starts keep their alignment.
-struct Scratch {
-  int64_t row;
-  Tensor all;
-  explicit Scratch(int64_t doubles)
-      : row((doubles + 7) / 8 * 8), all(Tensor::empty({threads(), row}, DType::f64)) {}
-  double* mine() { return all.mutable_data<double>() + omp_get_thread_num() * row; }
+struct Settings {
+  int64_t length;
+  Discretisation rule;
 };
 
 template <class T>
 void forward(std::span<const Tensor> in, const Settings& set, Tensor& out) {
-  const Inputs<T> p(in);
+  const Dynamics<T> p(in[0], in[1], in[3]);
+  const T* C = in[2].data<T>();
   const Blocks cut(set.length);
   T* K = out.mutable_data<T>();
   Scratch scratch(Tables<T>::size(cut, p.M, cut.padded()));
@@ -189,9 +93,8 @@ void forward(std::span<const Tensor> in, const Settings& set, Tensor& out) {
     for (int64_t h = begin; h < end; ++h) {
       for (int64_t n = 0; n < p.M; ++n) {
         const int64_t at = h * p.M + n;
-        const double dt = p.dt(at);
-        table.modes[n] = mode_of(dt * p.lambda(at), set.rule);
-        table.fill(n, 2. * p.C(at) * dt * table.modes[n].p, set.rule);
+        table.modes[n] = p.mode(at, set.rule);
+        table.fill(n, 2. * s4d::at(C, p.H * p.M, at) * p.dt(at) * table.modes[n].p, set.rule);
       }
       // K = sum_n Re(v A^{bT}) Re(A^i) - Im(v A^{bT}) Im(A^i).
       T* imaginary = table.start + p.M * cut.table;
@@ -204,29 +107,14 @@ void forward(std::span<const Tensor> in, const Settings& set, Tensor& out) {
   });
 }
 
-/// sum_i (x_i - i y_i)(re_i - i im_i), where x and y are the sums over blocks of g times the real
-/// and the imaginary part of A^{bT}: together sum_l g_l conj(A)^l.
-template <class T>
-Complex project(const T* __restrict x, const T* __restrict y, const T* __restrict re,
-                const T* __restrict im, int64_t size) {
-  constexpr int W = kLanes<T>;
-  Vector<T> real{}, imaginary{};
-  for (int64_t i = 0; i < size; i += W) {
-    const Vector<T> xi = as_vector(x + i), yi = as_vector(y + i);
-    const Vector<T> c = as_vector(re + i), s = as_vector(im + i);
-    real += xi * c - yi * s;
-    imaginary += xi * s + yi * c;
-  }
-  return {static_cast<double>(lane_sum<T>(real)), -static_cast<double>(lane_sum<T>(imaginary))};
-}
-
 /// With x^ = dLoss/dRe x + i dLoss/dIm x and g = dLoss/dK:
 ///   v^ = 2 sum_l g_l conj(A)^l,  A^ = 2 conj(v) sum_l l g_l conj(A)^{l-1},  v = C phi, phi = dt
 ///   p(a).
 template <class T>
 void backward(const Vjp& v) {
   const auto set = v.attrs.as<Settings>();
-  const Inputs<T> p(v.in);
+  const Dynamics<T> p(v.in[0], v.in[1], v.in[3]);
+  const T* C_planes = v.in[2].data<T>();
   const Blocks cut(set.length);
   T* d[4];
   for (int i = 0; i < 4; ++i) {
@@ -242,88 +130,45 @@ void backward(const Vjp& v) {
     T* weighted = plain + signal;    // (l+1) g_{l+1}
     T* partial = weighted + signal;  // of g [2M, T]
     T* partial_weighted = partial + rows;
-    const auto sum_blocks = [&](const T* x, T* sums) {
-      std::fill_n(sums, rows, T(0));
-      add_product<T>(2 * p.M, cut.T, cut.blocks, {table.start, cut.table, 1}, x, cut.T, sums,
-                     cut.T);
-    };
+    DynamicsGradient<T> dynamics{d[0], d[1], d[3], p.M, p.dt_by_mode};
     for (int64_t h = begin; h < end; ++h) {
       std::fill_n(plain, 2 * signal, T(0));
       std::copy_n(g + h * cut.L, cut.L, plain);
       for (int64_t l = 1; l < cut.L; ++l) weighted[l - 1] = static_cast<T>(l) * plain[l];
       for (int64_t n = 0; n < p.M; ++n) {
         const int64_t at = h * p.M + n;
-        table.modes[n] = mode_of(p.dt(at) * p.lambda(at), set.rule);
+        table.modes[n] = p.mode(at, set.rule);
         table.fill(n, 1, set.rule);
       }
-      sum_blocks(plain, partial);
-      sum_blocks(weighted, partial_weighted);
-      double log_dt_grad = 0;
+      table.sum_blocks(plain, partial);
+      table.sum_blocks(weighted, partial_weighted);
       for (int64_t n = 0; n < p.M; ++n) {
         const int64_t at = h * p.M + n;
         const Mode& mode = table.modes[n];
         const double dt = p.dt(at);
-        const Complex C = p.C(at), phi = dt * mode.p;
-        const T *re = table.within + n * cut.T, *im = re + p.M * cut.T;
-        const auto projected = [&](const T* sums) {
-          return project(sums + n * cut.T, sums + (p.M + n) * cut.T, re, im, cut.T);
-        };
-        const Complex v_grad = 2. * projected(partial);
-        const Complex A_grad = 2. * std::conj(C * phi) * projected(partial_weighted);
+        const Complex C = s4d::at(C_planes, p.H * p.M, at), phi = dt * mode.p;
+        const Complex v_grad = 2. * table.projected(partial, n);
+        const Complex A_grad = 2. * std::conj(C * phi) * table.projected(partial_weighted, n);
         const Complex C_grad = std::conj(phi) * v_grad, phi_grad = std::conj(C) * v_grad;
         const Complex a_grad = std::conj(mode.dA) * A_grad + std::conj(dt * mode.dp) * phi_grad;
-        const double own = (std::conj(phi_grad) * phi + std::conj(a_grad) * mode.a).real();
-        if (p.dt_by_mode)
-          d[3][at] = static_cast<T>(own);
-        else
-          log_dt_grad += own;
-        d[0][at] = static_cast<T>(a_grad.real() * mode.a.real());
-        d[1][at] = static_cast<T>(dt * a_grad.imag());
+        dynamics.store(at, mode, dt, a_grad, (std::conj(phi_grad) * phi).real());
         d[2][at] = static_cast<T>(C_grad.real());
         d[2][p.H * p.M + at] = static_cast<T>(C_grad.imag());
       }
-      if (!p.dt_by_mode) d[3][h] = static_cast<T>(log_dt_grad);
     }
   });
 }
 
 // ---- the same in primitive ops, complex numbers as pairs of real tensors ------------------------
 
-struct Planes {
-  Tensor re, im;
-};
-Planes operator*(const Planes& x, const Planes& y) {
-  return {x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re};
-}
-Planes inverse(const Planes& x) {
-  const Tensor r = reciprocal(square(x.re) + square(x.im));
-  return {x.re * r, neg(x.im) * r};
-}
-Planes exponential(const Planes& x) {
-  const Tensor r = exp(x.re);
-  return {r * cos(x.im), r * sin(x.im)};
-}
-
 Tensor composite(std::span<const Tensor> in, const Attrs& attrs) {
   const auto set = attrs.as<Settings>();
   const int64_t H = in[0].dim(0), M = in[0].dim(1);
-  const Tensor dt = exp(in[3].rank() == 2 ? in[3] : reshape(in[3], {H, 1}));
-  const Planes a{neg(exp(in[0])) * dt, in[1] * dt};
-  Planes A, phi;
-  if (set.rule == Discretisation::zoh) {
-    A = exponential(a);
-    const Tensor half = square(sin(scale(a.im, 0.5)));
-    const Planes minus_one{expm1(a.re) * cos(a.im) - scale(half, 2), A.im};
-    phi = minus_one * inverse(a);
-  } else {
-    phi = inverse({affine(a.re, -0.5, 1), scale(a.im, -0.5)});
-    A = Planes{affine(a.re, 0.5, 1), scale(a.im, 0.5)} * phi;
-  }
-  auto part = [&](int64_t k) { return reshape(slice(in[2], 0, k, 1), {H, M}); };
-  const Planes v = Planes{part(0), part(1)} * Planes{phi.re * dt, phi.im * dt};
+  const auto [A, phi] = discretised(in[0], in[1], in[3], set.rule);
+  const Planes v = planes_of(in[2]) * phi;
   // Powers 0..length-1 by doubling, [H, M, length].
   Planes base{reshape(A.re, {H, M, 1}), reshape(A.im, {H, M, 1})};
-  Planes power{Tensor::ones({H, M, 1}, dt.dtype()), Tensor::zeros({H, M, 1}, dt.dtype())};
+  Planes power{Tensor::ones({H, M, 1}, in[0].dtype()), Tensor::zeros({H, M, 1}, in[0].dtype())};
   while (power.re.dim(2) < set.length) {
     const Planes next = power * base;
     power = {concat({power.re, next.re}, 2), concat({power.im, next.im}, 2)};

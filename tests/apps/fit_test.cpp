@@ -4,8 +4,9 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "apps/bench/plot.h"
+#include "apps/plot.h"
 
+using namespace kindred::apps;
 using namespace kindred::apps::bench;
 using Catch::Matchers::Contains;
 
@@ -88,4 +89,25 @@ TEST_CASE("plot: SVG with labels, legend and one mark a point", "[apps][bench]")
   CHECK(count("<circle") == 4);  // three points and the legend
   CHECK(svg.find("nan") == std::string::npos);
   CHECK(svg.find("inf") == std::string::npos);
+}
+
+TEST_CASE("plot: linear axes, negative values, several in one picture", "[apps][bench]") {
+  Plot curve{"first plot", "step", "value", {{"line", {0, 1, 2}, {-1, 0, 3}, true, false}}};
+  Plot points{"second plot", "x", "y", {{"points", {5}, {-2}, false, true}}};  // a single point
+  curve.linear = points.linear = true;
+  const std::string svg = to_svg(std::vector<Plot>{curve, points});
+  for (const char* part : {"first plot", "second plot", ">-1<", ">0<", ">1.5<", ">points<"})
+    CHECK_THAT(svg, Contains(part));
+  const auto count = [&](const std::string& part) {
+    int found = 0;
+    for (std::size_t at = svg.find(part); at != std::string::npos; at = svg.find(part, at + 1))
+      ++found;
+    return found;
+  };
+  CHECK(count("<svg") == 2);
+  CHECK(count("</svg>") == 2);
+  CHECK(count("<circle") == 2);             // the point and its legend; the line has no marks
+  CHECK(count("stroke-width=\"2\"") == 2);  // the line and its legend; the point has no line
+  CHECK(count(">-0<") == 0);
+  CHECK(svg.find("nan") == std::string::npos);
 }

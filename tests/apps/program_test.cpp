@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include "harness/snapshot.h"
 #include "tests/apps/workplace.h"
 #include "tests/harness/program.h"
 
@@ -102,15 +103,18 @@ TEST_CASE("one thread and two give the same model", "[apps]") {
 TEST_CASE("bf16 where the processor has none: f32 with a note, and the same model", "[apps]") {
   const Workplace here;
   std::string settings;
-  for (const std::string& word : tiny_run({}, {"--set", "train.steps=3"})) settings += " '" + word + "'";
+  for (const std::string& word : tiny_run({}, {"--set", "train.steps=3"}))
+    settings += " '" + word + "'";
   // The variable keeps oneDNN, and with it us, from newer instructions.
-  const std::string limited = "DNNL_MAX_CPU_ISA=AVX2 \"$kindred\" train --json --no-eval" + settings;
+  const std::string limited =
+      "DNNL_MAX_CPU_ISA=AVX2 \"$kindred\" train --json --no-eval" + settings;
   const auto plain = here.shell(limited + " --out plain");
   const auto wanted = here.shell(limited + " --set run.precision=bf16 --out wanted");
   REQUIRE(plain.status == 0);
   REQUIRE(wanted.status == 0);
   CHECK(plain.errors.find("bf16") == std::string::npos);
-  CHECK(nlohmann::json::parse(wanted.output)["loss"] == nlohmann::json::parse(plain.output)["loss"]);
+  CHECK(nlohmann::json::parse(wanted.output)["loss"] ==
+        nlohmann::json::parse(plain.output)["loss"]);
   const auto with_onednn = here.kindred({"info"}).output.find("oneDNN") != std::string::npos;
   if (with_onednn) CHECK(wanted.errors.find("using f32") != std::string::npos);
 }
@@ -160,6 +164,29 @@ TEST_CASE("sample refuses what it would ignore, and looks for the folder first",
   refused({"--out", "none/a.png"}, 7, "there is no folder");
   CHECK(at.kindred({"sample", "run", "--out", "a.png"}).status == 0);
   CHECK(at.has("a.png"));
+}
+
+TEST_CASE("a model saved as \"ssm\" when that meant ar/s4d is read as what it is", "[apps]") {
+  const Workplace at;
+  const auto trained =
+      at.kindred({"train", "--json", "--out", "run", "--family", "ar/s4d", "--set", "train.steps=2",
+                  "--set", "run.threads=1", "--set", "data.name=gauss8", "--set", "data.levels=16",
+                  "--set", "data.train_limit=400", "--set", "data.test_limit=40", "--set",
+                  "model.layers=1", "--set", "model.width=8", "--set", "train.batch=8"});
+  INFO(trained.errors);
+  REQUIRE(trained.status == 0);
+  const std::string path = at.path("run/snapshots/step_000000000002.h5");
+  kindred::harness::Snapshot old = kindred::harness::read_snapshot(path);
+  const std::string now = "family = ar/s4d";
+  REQUIRE(old.config.find(now) != std::string::npos);
+  old.config.replace(old.config.find(now), now.size(), "family = ssm");
+  old.family = "ssm";
+  kindred::harness::write_snapshot(path, old);
+  const auto scored = at.kindred({"eval", "run", "--json"});
+  INFO(scored.errors);
+  REQUIRE(scored.status == 0);
+  CHECK(json::parse(scored.output)["bits_per_symbol"] ==
+        json::parse(trained.output)["evaluation"]["bits_per_symbol"]);
 }
 
 TEST_CASE("a damaged snapshot is refused and the one before is used", "[apps]") {

@@ -130,7 +130,7 @@ TEST_CASE("reproduce: exit codes, output and --list", "[reproduce]") {
 
   const auto dry = at.kindred({"reproduce", "tiny.ini", "--dry-run", "--out", "dry"});
   CHECK(dry.status == 0);
-  CHECK_THAT(dry.output, Contains("b: ar/s4d on markov") && Contains("6 steps"));
+  CHECK_THAT(dry.output, Contains("b: ar/s4 on markov") && Contains("6 steps"));
   CHECK_FALSE(at.has("dry"));
 
   CHECK(at.kindred({"reproduce"}).status == 2);

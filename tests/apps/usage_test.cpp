@@ -45,7 +45,7 @@ TEST_CASE("help goes to standard output, its absence to standard error", "[apps]
     CHECK_THAT(help.output, Contains("usage: kindred COMMAND"));
     CHECK(help.errors.empty());
   }
-  for (const char* command : {"compare", "train", "eval", "sample", "ngram", "data", "bench",
+  for (const char* command : {"compare", "train", "eval", "predict", "sample", "ngram", "data", "bench",
                               "profile", "inspect", "options", "info"}) {
     const auto help = at.kindred({command, "--help"});
     INFO(command);
@@ -78,6 +78,7 @@ TEST_CASE("wrong commands and flags", "[apps]") {
                  {{"compare", "none.ini", "--out", "x"}, 2, "cannot open none.ini: No such file"},
                  {{"eval"}, 2, "name a run folder or a snapshot file"},
                  {{"sample"}, 2, "name a run folder or a snapshot file"},
+                 {{"predict"}, 2, "name a run folder or a snapshot file"},
                  {{"inspect"}, 2, "name a snapshot file or a run folder"},
                  {{"ngram"}, 2, "'--data' is required"},
                  {{"data"}, 2, "a verb is missing; known: list"},
@@ -119,7 +120,7 @@ TEST_CASE("wrong names and values of settings", "[apps]") {
        {with("=8"), 2, "empty key"},
        {with("model.width=wide"), 2, "model.width = \"wide\" (--set): expected an integer"},
        {with("run.family=transfromer"), 2, "unknown family \"transfromer\"; known: transformer"},
-       {with("run.family=ar/lstm"), 2, "unknown backbone \"lstm\"; known: attention"},
+       {with("run.family=ar/rwkv"), 2, "unknown backbone \"rwkv\"; known: attention"},
        {with("run.family=gan/unet"), 2, "unknown objective \"gan\"; known: ar"},
        {with("optimizer.name=adamm"), 2, "unknown optimizer \"adamm\"; choose one of"},
        {with("data.name=mnits"), 2, "unknown data set \"mnits\"; known: digits"},

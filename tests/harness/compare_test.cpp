@@ -221,7 +221,7 @@ TEST_CASE("compare: rows, files, and no score below the entropy of the source", 
   }
   CHECK(with_name(results, "uniform")["bits"].get<double>() == Approx(4));
   const json ssm = with_name(results, "ssm");
-  CHECK(ssm["family"] == "ar/s4d");
+  CHECK(ssm["family"] == "ar/s4");
   CHECK(ssm["steps"] == 12);
   CHECK(ssm["examples"] == 96);
   CHECK(ssm["curve"].size() == 2);

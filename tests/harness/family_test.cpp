@@ -21,7 +21,7 @@ data::DataSpec text_spec() {
 TEST_CASE("family: the familiar names stand for objective and backbone") {
   data::DataSpec spec = text_spec();
   CHECK(parse_family("transformer", spec).str() == "ar/attention");
-  CHECK(parse_family("ssm", spec).str() == "ar/s4d");
+  CHECK(parse_family("ssm", spec).str() == "ar/s4");
   CHECK(parse_family("ar/attention", spec).str() == "ar/attention");
   CHECK_THROWS_WITH(parse_family("diffusion", spec), Catch::Contains("images and points"));
   spec.modality = data::Modality::image;

@@ -1,11 +1,11 @@
-#include "apps/bench/plot.h"
+#include "apps/plot.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <sstream>
 
-namespace kindred::apps::bench {
+namespace kindred::apps {
 
 namespace {
 
@@ -40,44 +40,64 @@ std::string written(double value) {
   return text;
 }
 
-/// One logarithmic axis: values to pixels.
+/// One axis: values to pixels.
 struct Scale {
   double low, high, from, to;
+  bool linear = false;
   double operator()(double v) const {
-    return from + (to - from) * std::log(v / low) / std::log(high / low);
+    const double share =
+        linear ? (v - low) / (high - low) : std::log(v / low) / std::log(high / low);
+    return from + (to - from) * share;
   }
 };
+
+/// Multiples of 1, 2 or 5 times a power of 10 within the axis, about six of them.
+std::vector<double> round_ticks(const Scale& axis) {
+  const double rough = (axis.high - axis.low) / 6,
+               power = std::pow(10, std::floor(std::log10(rough)));
+  const double step = power * (rough > 5 * power   ? 10
+                               : rough > 2 * power ? 5
+                               : rough > power     ? 2
+                                                   : 1);
+  std::vector<double> ticks;
+  for (double k = std::ceil(axis.low / step); k * step <= axis.high; ++k) ticks.push_back(k * step + 0.0);  // not -0
+  return ticks;
+}
 
 class Drawing {
  public:
   explicit Drawing(const Plot& plot) : plot_(plot) {
     out_.precision(1);
     out_ << std::fixed;
-    double x0 = INFINITY, x1 = 0, y0 = INFINITY, y1 = 0;
+    double x0 = INFINITY, x1 = -INFINITY, y0 = INFINITY, y1 = -INFINITY;
     for (const Series& s : plot.series)
       for (std::size_t i = 0; i < s.x.size(); ++i) {
         x0 = std::min(x0, s.x[i]), x1 = std::max(x1, s.x[i]);
         y0 = std::min(y0, s.y[i]), y1 = std::max(y1, s.y[i]);
       }
-    x_ = {x0 / 1.15, x1 * 1.15, kLeft, kWidth - kRight};
     top_ = y1;
     // Room above the lines for the legend.
-    const double span = std::max(2.0, y1 / y0), rows = static_cast<double>(plot.series.size());
+    const double rows = static_cast<double>(plot.series.size());
     const double share = 1 - (rows * kLegendLine + 16) / (kHeight - kTop - kBottom);
+    if (plot.linear) {
+      const double wide = x1 > x0 ? x1 - x0 : 1, high = y1 > y0 ? y1 - y0 : 1;
+      x_ = {x0 - 0.02 * wide, x1 + 0.02 * wide, kLeft, kWidth - kRight, true};
+      y_ = {y0 - 0.05 * high, y0 - 0.05 * high + 1.1 * high / share, kHeight - kBottom, kTop, true};
+      return;
+    }
+    x_ = {x0 / 1.15, x1 * 1.15, kLeft, kWidth - kRight};
+    const double span = std::max(2.0, y1 / y0);
     y_ = {y0 / 1.3, y0 / 1.3 * std::pow(1.7 * span, 1 / share), kHeight - kBottom, kTop};
   }
 
+  /// What stands inside the <svg> of this plot.
   std::string run() {
-    out_ << "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " << kWidth << ' ' << kHeight
-         << "\" width=\"" << kWidth << "\" height=\"" << kHeight
-         << "\" font-family=\"sans-serif\" font-size=\"13\" fill=\"#222\">\n"
-            "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n";
+    out_ << "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n";
     text(kLeft, 26, plot_.title, "font-size=\"16\" font-weight=\"bold\"");
     axes();
     guides();
     mark();
     for (std::size_t i = 0; i < plot_.series.size(); ++i) line(i);
-    out_ << "</svg>\n";
     return out_.str();
   }
 
@@ -93,18 +113,35 @@ class Drawing {
 
   void axes() {
     const std::string grid = "stroke=\"#ddd\"";
-    for (double v = std::exp2(std::ceil(std::log2(x_.low))); v <= x_.high; v *= 2) {
+    const auto x_tick = [&](double v) {
       segment(x_(v), y_.from, x_(v), y_.to, grid);
       text(x_(v), y_.from + 18, written(v), "text-anchor=\"middle\"");
+    };
+    const auto y_tick = [&](double v) {
+      segment(x_.from, y_(v), x_.to, y_(v), grid);
+      text(x_.from - 8, y_(v) + 4, written(v), "text-anchor=\"end\"");
+    };
+    if (plot_.linear) {
+      for (const double v : round_ticks(x_)) x_tick(v);
+      for (const double v : round_ticks(y_)) y_tick(v);
+    } else {
+      log_ticks(x_tick, y_tick);
     }
+    frame();
+  }
+
+  template <class X, class Y>
+  void log_ticks(const X& x_tick, const Y& y_tick) {
+    for (double v = std::exp2(std::ceil(std::log2(x_.low))); v <= x_.high; v *= 2) x_tick(v);
     for (double decade = std::pow(10, std::floor(std::log10(y_.low))); decade <= y_.high;
          decade *= 10)
       for (const double step : {1.0, 2.0, 5.0}) {
         const double v = step * decade;
-        if (v < y_.low || v > y_.high) continue;
-        segment(x_.from, y_(v), x_.to, y_(v), grid);
-        text(x_.from - 8, y_(v) + 4, written(v), "text-anchor=\"end\"");
+        if (v >= y_.low && v <= y_.high) y_tick(v);
       }
+  }
+
+  void frame() {
     out_ << "<rect x=\"" << kLeft << "\" y=\"" << kTop << "\" width=\"" << kWidth - kLeft - kRight
          << "\" height=\"" << kHeight - kTop - kBottom << "\" fill=\"none\" stroke=\"#555\"/>\n";
     text((x_.from + x_.to) / 2, kHeight - 14, plot_.x_label, "text-anchor=\"middle\"");
@@ -148,14 +185,17 @@ class Drawing {
     const Series& s = plot_.series[i];
     const std::string style = std::string("stroke-width=\"2\" stroke=\"") + kColours[i % kStyles] +
                               "\" stroke-dasharray=\"" + kDashes[i % kStyles] + '"';
-    out_ << "<path fill=\"none\" " << style << " d=\"";
-    for (std::size_t k = 0; k < s.x.size(); ++k)
-      out_ << (k ? 'L' : 'M') << x_(s.x[k]) << ' ' << y_(s.y[k]);
-    out_ << "\"/>\n";
-    for (std::size_t k = 0; k < s.x.size(); ++k) marker(i, x_(s.x[k]), y_(s.y[k]));
+    if (s.line) {
+      out_ << "<path fill=\"none\" " << style << " d=\"";
+      for (std::size_t k = 0; k < s.x.size(); ++k)
+        out_ << (k ? 'L' : 'M') << x_(s.x[k]) << ' ' << y_(s.y[k]);
+      out_ << "\"/>\n";
+    }
+    if (s.marks)
+      for (std::size_t k = 0; k < s.x.size(); ++k) marker(i, x_(s.x[k]), y_(s.y[k]));
     const double y = kTop + 18 + kLegendLine * static_cast<double>(i);
-    segment(kLeft + 12, y - 4, kLeft + 56, y - 4, style);
-    marker(i, kLeft + 34, y - 4);
+    if (s.line) segment(kLeft + 12, y - 4, kLeft + 56, y - 4, style);
+    if (s.marks) marker(i, kLeft + 34, y - 4);
     text(kLeft + 64, y, s.name, "");
   }
 
@@ -167,6 +207,24 @@ class Drawing {
 
 }  // namespace
 
-std::string to_svg(const Plot& plot) { return Drawing(plot).run(); }
+std::string to_svg(const Plot& plot) { return to_svg(std::vector<Plot>{plot}); }
 
-}  // namespace kindred::apps::bench
+std::string to_svg(const std::vector<Plot>& plots) {
+  const double height = kHeight * static_cast<double>(plots.size());
+  std::ostringstream out;
+  out.precision(1);
+  out << std::fixed << "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " << kWidth << ' ' << height
+      << "\" width=\"" << kWidth << "\" height=\"" << height
+      << "\" font-family=\"sans-serif\" font-size=\"13\" fill=\"#222\">\n";
+  for (std::size_t i = 0; i < plots.size(); ++i) {
+    if (i > 0)
+      out << "<svg y=\"" << kHeight * static_cast<double>(i) << "\" height=\"" << kHeight
+          << "\">\n";
+    out << Drawing(plots[i]).run();
+    if (i > 0) out << "</svg>\n";
+  }
+  out << "</svg>\n";
+  return out.str();
+}
+
+}  // namespace kindred::apps
