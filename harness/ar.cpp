@@ -76,6 +76,8 @@ Ar::Ar(const data::DataSpec& spec, const ArConfig& config, int64_t width,
   BackboneSpec shape;
   shape.in_channels = shape.out_channels = width_;
   shape.length = window_;
+  const int64_t parts = std::stoll(settings.get("train.chunks", "1"));
+  if (parts > 1) shape.stretch = (window_ + parts - 1) / parts;
   shape.height = spec.height;
   shape.width = spec.modality == data::Modality::text ? window_ : spec.width * spec.channels;
   shape.causal = true;

@@ -57,6 +57,7 @@ Tensor run_block(const Context& context, Block&& block, const Tensor& x) {
 struct BackboneSpec {
   int64_t in_channels = 0, out_channels = 0;
   int64_t length = 0;                 ///< longest sequence; height * width for images
+  int64_t stretch = 0;                ///< what training sees of it at once (train.chunks); 0: all
   int64_t height = 1, width = 1;      ///< of the sequence seen as an image
   bool causal = false;                ///< output i may depend on inputs 0..i only
   bool time = false;                  ///< Context::time will be given

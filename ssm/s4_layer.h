@@ -23,7 +23,7 @@ struct S4Options {
   std::string dt = "channel";  ///< or state
   int64_t n_ssm = 0;           ///< S; 0: one a channel
   double dt_min = 1e-3, dt_max = 1e-1;
-  int64_t l_kernel = 0;  ///< l; 0: the longest sequence that the objective has
+  int64_t l_kernel = 0;  ///< l; 0: what training sees at once
   std::string step = "linear";
   bool bidirectional = false;  ///< not a setting: what the objective needs
 
@@ -45,7 +45,8 @@ struct S4Options {
     visit("dt_min", self.dt_min, "smallest initial step size");
     visit("dt_max", self.dt_max, "largest initial step size");
     visit("l_kernel", self.l_kernel,
-          "length of the kernel that the outputs are stored for; 0 = the longest sequence");
+          "length of the kernel that the outputs are stored for; 0 = the longest sequence, or "
+          "one of its train.chunks");
     visit("step", self.step,
           "single steps of generation: linear (N work a step), dense (N^2) or "
           "diagonal (N, fewer operations, where the eigenvectors allow it)");

@@ -58,6 +58,8 @@ Stack<Layer> Stack<Layer>::make(const std::string& name, const harness::Backbone
   m.dropout = c.dropout;
   m.frame =
       Frame::make(name, spec, C, m.post_norm ? std::nullopt : std::optional(norm), rng, dtype);
+  if constexpr (requires { options.l_kernel; })
+    if (options.l_kernel == 0) options.l_kernel = spec.stretch;
   options.fit(C, spec.length, !spec.causal);
   for (int64_t i = 0; i < c.layers; ++i) {
     const Rng r = rng.split("blocks").split(static_cast<uint64_t>(i));

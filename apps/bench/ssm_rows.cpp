@@ -6,7 +6,7 @@
 #include "autodiff/graph.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/gemm.h"
-#include "autodiff/ops/reduce.h"
+#include "autodiff/ops/squared_error.h"
 #include "optim/optimizer.h"
 #include "ssm/s4_layer.h"
 #include "ssm/s4d_layer.h"
@@ -72,7 +72,7 @@ class LayerWork final : public Work {
 
  private:
   static constexpr double kLr = 1e-3;
-  Tensor loss() const { return mean(square(model_(input_) - target_)); }
+  Tensor loss() const { return mean_squared_error(model_(input_), target_); }
 
   GatedLayer<Layer> model_;
   Tensor input_, target_;  ///< [B, L, H]

@@ -25,7 +25,7 @@ namespace {
 constexpr int kSums = 4;
 template <class T>
 struct PairTerms {
-  T size, damping;                ///< |a|, -Re a
+  T size, growth;                 ///< |a|, Re a
   T re[kSums], turned_re[kSums];  ///< Re v, Re(v conj(a))
 
   explicit PairTerms(const Mode& mode) {
@@ -34,7 +34,7 @@ struct PairTerms {
                                            mode.dt * std::conj(mode.P) * mode.B,
                                            mode.dt * std::norm(mode.P)};
     size = static_cast<T>(std::abs(a));
-    damping = static_cast<T>(-a.real());
+    growth = static_cast<T>(a.real());
     for (int k = 0; k < kSums; ++k) {
       re[k] = static_cast<T>(v[k].real());
       turned_re[k] = static_cast<T>((v[k] * std::conj(a)).real());
@@ -86,7 +86,7 @@ void spectrum_of(const Circle& circle, const Mode* modes, int64_t M, T* spectrum
     for (int64_t n = 0; n < M; ++n) {
       const PairTerms<T>& mode = terms[n];
       const V real = (mode.size * c - two_s) * (mode.size * c + two_s);
-      const V minus_imag = -mode.damping * four_sc;
+      const V minus_imag = mode.growth * four_sc;
       const V inverse = reciprocal_lanes(real * real + minus_imag * minus_imag);
       const V rho_re = real * inverse, rho_im = minus_imag * inverse;
 #pragma GCC unroll 4
@@ -119,8 +119,8 @@ void spectrum_of(const Circle& circle, const Mode* modes, int64_t M, T* spectrum
 
 namespace {
 
-/// What the derivative needs of a bin: planes [2 k], [2 k + 1] of H, U_1, U_2, c r_1, c r_2.
-enum Plane { kH = 0, kU1 = 2, kU2 = 4, kCr1 = 6, kCr2 = 8, kPlanes = 10 };
+/// What the derivative needs of a bin: planes [2 k], [2 k + 1] of H, c r_1, c r_2.
+enum Plane { kH = 0, kCr1 = 2, kCr2 = 4, kPlanes = 6 };
 
 template <class T>
 void fill_planes(const Circle& circle, const T* G, const T* ratios, T* planes) {
@@ -129,16 +129,9 @@ void fill_planes(const Circle& circle, const T* G, const T* ratios, T* planes) {
   const auto plane = [&](int k) { return planes + k * padded; };
   for (int64_t j = 0; j < bins; ++j) {
     const T s = T(0.5) * two_s[j], c = cos[j];
-    const T h_re = c * G[j] + s * G[padded + j], h_im = c * G[padded + j] - s * G[j];
-    plane(kH)[j] = h_re;
-    plane(kH + 1)[j] = h_im;
-    for (int k = 0; k < 2; ++k) {
-      const T re = c * ratios[2 * k * padded + j], im = c * ratios[(2 * k + 1) * padded + j];
-      plane(kU1 + 2 * k)[j] = re * h_re + im * h_im;
-      plane(kU1 + 2 * k + 1)[j] = re * h_im - im * h_re;
-      plane(kCr1 + 2 * k)[j] = re;
-      plane(kCr1 + 2 * k + 1)[j] = im;
-    }
+    plane(kH)[j] = c * G[j] + s * G[padded + j];
+    plane(kH + 1)[j] = c * G[padded + j] - s * G[j];
+    for (int k = 0; k < 4; ++k) plane(kCr1 + k)[j] = c * ratios[k * padded + j];
   }
   for (int k = 0; k < kPlanes; ++k) std::fill(plane(k) + bins, plane(k) + padded, T(0));
 }
@@ -168,35 +161,31 @@ void add_bins(const Circle& circle, const Mode& mode, const T* planes, int64_t b
                         as_vector(planes + (k + 1) * padded + j)};
     };
     const V two_s = as_vector(two_sin + j), c = as_vector(cos + j);
-    const V x = damping * c, y = two_s - turn * c, mirrored = two_s + turn * c;
-    const V size = reciprocal_lanes(x * x + y * y),
-            mirrored_size = reciprocal_lanes(x * x + mirrored * mirrored);
-    const Complex<T> R{x * size, -y * size}, R2{x * mirrored_size, -mirrored * mirrored_size};
-    const Complex<T> r1 = plane(kCr1), r2 = plane(kCr2);
-    const Complex<T> X =
-        R * Complex<T>{B_re - r2.re * P_re + r2.im * P_im, B_im - r2.re * P_im - r2.im * P_re};
-    const Complex<T> Y =
-        R * Complex<T>{C_re - r1.re * P_re - r1.im * P_im, C_im + r1.re * P_im - r1.im * P_re};
-    const Complex<T> X2 =
-        R2 * Complex<T>{B_re - r2.re * P_re - r2.im * P_im, -B_im + r2.re * P_im - r2.im * P_re};
-    const Complex<T> Y2 =
-        R2 * Complex<T>{C_re - r1.re * P_re + r1.im * P_im, -C_im - r1.re * P_im - r1.im * P_re};
-    const auto add = [](Complex<T>& to, const Complex<T>& u, const Complex<T>& v) {  // conj(u) v
-      to.re += u.re * v.re;
-      to.re += u.im * v.im;
-      to.im += u.re * v.im;
-      to.im -= u.im * v.re;
-    };
-    const Complex<T> H = plane(kH), U1 = plane(kU1), U2 = plane(kU2);
-    add(sum.C, X, H);
-    add(sum.C, H, X2);
-    add(sum.B, Y, H);
-    add(sum.B, H, Y2);
-    add(sum.minus_P, Y, U2);
-    add(sum.minus_P, U2, Y2);
-    add(sum.minus_P, X2, U1);
-    add(sum.minus_P, U1, X);
-    const Complex<T> one = conj_times(X * Y, H), other = conj_times(H, X2 * Y2);
+    const V real = damping * c, away = two_s - turn * c, mirrored = two_s + turn * c;
+    const V size = reciprocal_lanes(real * real + away * away),
+            mirrored_size = reciprocal_lanes(real * real + mirrored * mirrored);
+    const Complex<T> R{real * size, -away * size},
+        R2{real * mirrored_size, -mirrored * mirrored_size};
+    const Complex<T> r1 = plane(kCr1), r2 = plane(kCr2), H = plane(kH);
+    // B - c r_2 P and C - c r_1 conj(P), and the same of the conjugate mode, from shared products.
+    const V B1 = B_re - r2.re * P_re, B2 = r2.im * P_im, B3 = B_im - r2.re * P_im,
+            B4 = r2.im * P_re;
+    const V C1 = C_re - r1.re * P_re, C2 = r1.im * P_im, C3 = C_im + r1.re * P_im,
+            C4 = r1.im * P_re;
+    const Complex<T> X = R * Complex<T>{B1 + B2, B3 - B4}, X2 = R2 * Complex<T>{B1 - B2, -B3 - B4},
+                     Y = R * Complex<T>{C1 - C2, C3 - C4}, Y2 = R2 * Complex<T>{C1 + C2, -C3 - C4};
+    // The products whose sums are C^ and B^; the others follow from them.
+    const Complex<T> x = conj_times(X, H), x2 = conj_times(H, X2), y = conj_times(Y, H),
+                     y2 = conj_times(H, Y2);
+    const Complex<T> x_sum = x + x2, x_difference = x - x2, y_sum = y + y2, y_difference = y - y2;
+    sum.C = sum.C + x_sum;
+    sum.B = sum.B + y_sum;
+    // c conj(r_2) y + c r_2 y' + conj(c r_1 x') + c r_1 conj(x).
+    sum.minus_P.re += r2.re * y_sum.re + r2.im * y_difference.im;
+    sum.minus_P.im += r2.re * y_sum.im - r2.im * y_difference.re;
+    sum.minus_P.re += r1.re * x_sum.re + r1.im * x_difference.im;
+    sum.minus_P.im += r1.im * x_difference.re - r1.re * x_sum.im;
+    const Complex<T> one = conj_times(Y, x), other = Y2 * x2;
     sum.a.re += c * (one.re + other.re);
     sum.a.im += c * (one.im + other.im);
     sum.log_dt += two_s * (one.im - other.im);
@@ -214,7 +203,7 @@ int64_t gradient_scratch(const Circle& circle, int64_t M) {
 template <class T>
 void spectrum_gradient(const Circle& circle, const Mode* modes, int64_t M, const T* G,
                        const T* ratios, T* scratch, ModeGradient* out) {
-  constexpr int64_t kBlock = 2048 / sizeof(T);  // 12 planes of it stay in the first-level cache
+  constexpr int64_t kBlock = 2048 / sizeof(T);  // 8 planes of it stay in the first-level cache
   fill_planes(circle, G, ratios, scratch);
   auto* sums = reinterpret_cast<ModeSums<T>*>(scratch + kPlanes * circle.padded());
   std::fill_n(sums, M, ModeSums<T>());

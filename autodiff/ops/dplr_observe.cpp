@@ -1,23 +1,15 @@
 // What a state adds to the outputs. With X = (1 + dt A / 2) x in place of dt B the kernel's
 // spectrum (dplr_kernel.h) is that of y, as (1 - z Ab)^{-1} Ab = e^{i theta} (2 i s - c dt A)^{-1}
 // (1 + dt A / 2) for z = e^{-2 i theta}; the rows of a batch differ in X only, so that it is a
-// product with a table of 2M by J numbers:
-//   y_j = (c + i s) sum_n Y_n X_n + Y'_n conj(X_n),   Y = R (C - c r conj(P)),   R = 1 / (2 i s - a
-//   c), r = q_CP / (1 + c q_PP),
-// R', Y' being the same of the conjugate mode. The derivative (notation of dplr_kernel_sums.cpp),
-// H_b = conj(c + i s) G_b: with sums over rows b of the batch
-//   h = sum_b conj(X_b) H_b,   f = sum_b X_b H_b,   U = c / conj(e) sum_n conj(R) P h + conj(R' P)
-//   f, E = conj(R) (h - dt conj(P) U),   E' = R' conj(f - dt P U), C^ = sum_j E + E',   a^ = sum_j
-//   c (conj(Y) E + Y' E'),   X_b^ = sum_j conj(Y) H_b + Y' conj(H_b), P^ = -sum_j dt (U conj(Y) +
-//   conj(U) Y') + c conj(r) conj(E') + c r conj(E), (log dt)^ = sum_j 2 s Im(conj(Y) E - Y' E') -
-//   sum_b Re(conj(X_b^) x_b)
-// and from there through X. Bins are treated in blocks, so that tables stay in the cache.
+// product with a table of 2M by J numbers (dplr_observe_sums.h). The derivative is that of the
+// table's sums for fixed X / dt and then
+//   (log dt)^ -= sum_b Re(conj(X_b^) x_b)
+// and what X = x + (a x - dt P P* x) / 2 hands on.
 #include <cmath>
 
 #include "autodiff/op.h"
-#include "autodiff/ops/complex_lanes.h"
 #include "autodiff/ops/dplr_kernel.h"
-#include "autodiff/ops/dplr_kernel_sums.h"
+#include "autodiff/ops/dplr_observe_sums.h"
 #include "autodiff/ops/dplr_state.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/fftconv_kernels.h"
@@ -32,45 +24,14 @@ namespace {
 
 using Number = std::complex<double>;
 using dplr::Circle;
+using Mode = dplr::ReadMode;
+using dplr::ReadTable;
+using dplr::ReadTerms;
 
 enum Input { kLogNegRe, kIm, kP, kC, kLogDt, kX, kInputs };
 
 struct Settings {
   int64_t period, length;
-};
-
-constexpr int64_t kBlock = 128;  ///< bins
-
-template <class T>
-using Lanes = ComplexLanes<T>;
-
-/// One mode.
-struct Mode {
-  double dt;
-  Number lambda, P, C;
-  Number a() const { return dt * lambda; }
-};
-
-/// What its sums need, in the dtype of the kernel.
-template <class T>
-struct Terms {
-  T damping, turn;  ///< -Re a, Im a
-  T dt, v01_re, v01_im, v11, C_re, C_im, P_re, P_im;
-  explicit Terms(const Mode& m)
-      : damping(static_cast<T>(-m.a().real())),
-        turn(static_cast<T>(m.a().imag())),
-        dt(static_cast<T>(m.dt)),
-        v01_re(static_cast<T>((m.dt * m.C * m.P).real())),
-        v01_im(static_cast<T>((m.dt * m.C * m.P).imag())),
-        v11(static_cast<T>(m.dt * std::norm(m.P))),
-        C_re(static_cast<T>(m.C.real())),
-        C_im(static_cast<T>(m.C.imag())),
-        P_re(static_cast<T>(m.P.real())),
-        P_im(static_cast<T>(m.P.imag())) {}
-  static Lanes<T> all(T re, T im) { return {Vector<T>{} + re, Vector<T>{} + im}; }
-  Lanes<T> v01() const { return all(v01_re, v01_im); }
-  Lanes<T> C() const { return all(C_re, C_im); }
-  Lanes<T> P() const { return all(P_re, P_im); }
 };
 
 template <class T>
@@ -111,47 +72,16 @@ double seen(const Inputs<T>& p, const Mode* modes, int64_t b, int64_t h) {
 /// Scratch of one channel.
 template <class T>
 struct Work {
-  int64_t B, M, padded;
-  Mode* modes;      ///< [M]
-  Terms<T>* terms;  ///< [M]
-  T* X;             ///< [B, 2M]: real parts, then imaginary parts
-  T* spectra;       ///< [B, 2, padded]
-  T* rows;          ///< [2, period]
-  T* transform;
-  T *table_re, *table_im;  ///< [2M, kBlock]: Y + Y', then i (Y - Y')
-  T* ratio;                ///< [2, kBlock]: c r
-  // Of the derivative only.
-  T* resolvents = nullptr;                       ///< [4, M, kBlock]: R, R'
-  T* inverse_e = nullptr;                        ///< [2, kBlock]
-  T *folded_re = nullptr, *folded_im = nullptr;  ///< [2M, kBlock]: sum_b Re X_b H_b, Im X_b H_b
-  T* X_sums = nullptr;                           ///< [2M, B] vectors
-  T* mode_sums = nullptr;                        ///< [M, kModeSums] vectors
-  static constexpr int64_t kModeSums = 7;
-
+  Mode* modes;          ///< [M]
+  T *rows, *transform;  ///< [2, period]
+  ReadTable<T> table;
   template <class Take>
-  Work(const Take& take, int64_t rows_of_batch, int64_t count, const Circle& circle,
-       const RfftPair<T>& rfft, int64_t period, bool derivative)
-      : B(rows_of_batch), M(count), padded(circle.padded()) {
-    constexpr int64_t W = kLanes<T>;
-    modes = reinterpret_cast<Mode*>(take(M * static_cast<int64_t>(sizeof(Mode) / sizeof(T))));
-    terms =
-        reinterpret_cast<Terms<T>*>(take(M * static_cast<int64_t>(sizeof(Terms<T>) / sizeof(T))));
-    X = take(B * 2 * M);
-    spectra = take(B * 2 * padded);
-    rows = take(2 * period);
-    transform = take(rfft.scratch());
-    table_re = take(2 * M * kBlock);
-    table_im = take(2 * M * kBlock);
-    ratio = take(2 * kBlock);
-    if (!derivative) return;
-    resolvents = take(4 * M * kBlock);
-    inverse_e = take(2 * kBlock);
-    folded_re = take(2 * M * kBlock);
-    folded_im = take(2 * M * kBlock);
-    X_sums = take(2 * M * B * W);
-    mode_sums = take(M * kModeSums * W);
-  }
-  T* spectrum(int64_t b) const { return spectra + b * 2 * padded; }
+  Work(const Take& take, const Inputs<T>& p, const Circle& circle, const RfftPair<T>& rfft,
+       int64_t period, bool derivative)
+      : modes(reinterpret_cast<Mode*>(take(p.M * static_cast<int64_t>(sizeof(Mode) / sizeof(T))))),
+        rows(take(2 * period)),
+        transform(take(rfft.scratch())),
+        table(take, p.B, p.M, circle.padded(), derivative) {}
 };
 
 /// Modes and X of channel h.
@@ -159,7 +89,7 @@ template <class T>
 void prepare(const Inputs<T>& p, int64_t h, Work<T>& work) {
   for (int64_t n = 0; n < p.M; ++n) {
     work.modes[n] = p.mode(h * p.M + n);
-    work.terms[n] = Terms<T>(work.modes[n]);
+    work.table.terms[n] = ReadTerms<T>(work.modes[n]);
   }
   for (int64_t b = 0; b < p.B; ++b) {
     const double size = seen(p, work.modes, b, h);
@@ -167,77 +97,10 @@ void prepare(const Inputs<T>& p, int64_t h, Work<T>& work) {
       const Mode& mode = work.modes[n];
       const Number x = p.state(b, h * p.M + n),
                    X = x + (mode.a() * x - mode.dt * size * mode.P) / 2.;
-      work.X[b * 2 * p.M + n] = static_cast<T>(X.real());
-      work.X[b * 2 * p.M + p.M + n] = static_cast<T>(X.imag());
+      work.table.X[b * 2 * p.M + n] = static_cast<T>(X.real());
+      work.table.X[b * 2 * p.M + p.M + n] = static_cast<T>(X.imag());
     }
   }
-}
-
-/// R and R' of a mode.
-template <class T>
-struct Resolvents {
-  Lanes<T> R, mirrored;
-  Resolvents(const Terms<T>& mode, const Vector<T>& two_s, const Vector<T>& c) {
-    R = inverse<T>(mode.damping * c, two_s - mode.turn * c);
-    mirrored = inverse<T>(mode.damping * c, two_s + mode.turn * c);
-  }
-};
-
-/// Y and Y'.
-template <class T>
-struct Rows {
-  Lanes<T> Y, mirrored;
-  Rows(const Terms<T>& mode, const Lanes<T>& R, const Lanes<T>& R2, const Lanes<T>& cr) {
-    const Lanes<T> C = mode.C(), P = mode.P();
-    Y = R * (C - conj_times(P, cr));
-    mirrored = R2 * (conj(C) - P * cr);
-  }
-};
-
-/// The table for bins [begin, begin + count), and for the derivative resolvents and 1 / e.
-template <class T>
-void fill_table(const Circle& circle, int64_t begin, int64_t count, const Work<T>& work) {
-  using V = Vector<T>;
-  const int64_t M = work.M;
-  for (int64_t j = 0; j < count; j += kLanes<T>) {
-    const V two_s = as_vector(circle.two_sin<T>() + begin + j),
-            c = as_vector(circle.cos<T>() + begin + j);
-    const auto row = [&](T* table, int64_t n) { return table + n * kBlock + j; };
-    Lanes<T> q01{}, q11{};
-    for (int64_t n = 0; n < M; ++n) {
-      const Terms<T>& mode = work.terms[n];
-      const Resolvents<T> r(mode, two_s, c);
-      const Lanes<T> v = mode.v01();
-      q01 = q01 + r.R * v + r.mirrored * conj(v);
-      q11 = q11 + scaled<T>(V{} + mode.v11, r.R + r.mirrored);
-      r.R.store(row(work.table_re, n), row(work.table_im, n));
-      r.mirrored.store(row(work.table_re, M + n), row(work.table_im, M + n));
-    }
-    const Lanes<T> one_over_e = inverse<T>(1 + c * q11.re, c * q11.im);
-    const Lanes<T> cr = scaled<T>(c, q01 * one_over_e);
-    cr.store(row(work.ratio, 0), row(work.ratio, 1));
-    if (work.inverse_e) one_over_e.store(row(work.inverse_e, 0), row(work.inverse_e, 1));
-    for (int64_t n = 0; n < M; ++n) {
-      const auto R = Lanes<T>::load(row(work.table_re, n), row(work.table_im, n)),
-                 R2 = Lanes<T>::load(row(work.table_re, M + n), row(work.table_im, M + n));
-      if (work.resolvents) {
-        R.store(row(work.resolvents, 4 * n), row(work.resolvents, 4 * n + 1));
-        R2.store(row(work.resolvents, 4 * n + 2), row(work.resolvents, 4 * n + 3));
-      }
-      const Rows<T> y(work.terms[n], R, R2, cr);
-      const Lanes<T> difference = y.Y - y.mirrored;
-      (y.Y + y.mirrored).store(row(work.table_re, n), row(work.table_im, n));
-      Lanes<T>{-difference.im, difference.re}.store(row(work.table_re, M + n),
-                                                    row(work.table_im, M + n));
-    }
-  }
-}
-
-/// body(first bin, bins) for blocks of all bins.
-template <class Body>
-void each_block(const Circle& circle, const Body& body) {
-  for (int64_t begin = 0; begin < circle.padded(); begin += kBlock)
-    body(begin, std::min(kBlock, circle.padded() - begin));
 }
 
 /// body(work, h) for all channels.
@@ -251,12 +114,12 @@ void each_channel(const Inputs<T>& p, const Circle& circle, const RfftPair<T>& r
         elements += aligned(count);
         return static_cast<T*>(nullptr);
       },
-      p.B, p.M, circle, rfft, period, derivative);
+      p, circle, rfft, period, derivative);
   ConvScratch scratch(elements, dtype_of<T>);
   parallel_for(p.H, 1, [&](int64_t begin, int64_t end) {
     T* at = scratch.mine<T>();
-    Work<T> work([&](int64_t count) { return std::exchange(at, at + aligned(count)); }, p.B, p.M,
-                 circle, rfft, period, derivative);
+    Work<T> work([&](int64_t count) { return std::exchange(at, at + aligned(count)); }, p, circle,
+                 rfft, period, derivative);
     for (int64_t h = begin; h < end; ++h) {
       prepare(p, h, work);
       body(work, h);
@@ -266,33 +129,17 @@ void each_channel(const Inputs<T>& p, const Circle& circle, const RfftPair<T>& r
 
 template <class T>
 void observe(std::span<const Tensor> in, const Settings& set, Tensor& out) {
-  using V = Vector<T>;
   const Inputs<T> p(in);
   const Circle circle(set.period, dtype_of<T>);
   const RfftPair<T> rfft(set.period);
   T* y = out.mutable_data<T>();
   each_channel(p, circle, rfft, set.period, false, [&](const Work<T>& work, int64_t h) {
-    const int64_t padded = work.padded;
-    each_block(circle, [&](int64_t begin, int64_t count) {
-      fill_table(circle, begin, count, work);
-      for (int64_t b = 0; b < 2 * p.B; ++b)
-        std::fill_n(work.spectra + b * padded + begin, count, T(0));
-      add_product<T>(p.B, count, 2 * p.M, {work.X, 2 * p.M, 1}, work.table_re, kBlock,
-                     work.spectra + begin, 2 * padded);
-      add_product<T>(p.B, count, 2 * p.M, {work.X, 2 * p.M, 1}, work.table_im, kBlock,
-                     work.spectra + padded + begin, 2 * padded);
-      for (int64_t j = begin; j < begin + count; j += kLanes<T>) {
-        const V c = as_vector(circle.cos<T>() + j), s = T(0.5) * as_vector(circle.two_sin<T>() + j);
-        for (int64_t b = 0; b < p.B; ++b) {
-          T* bin = work.spectrum(b) + j;
-          (Lanes<T>{c, s} * Lanes<T>::load(bin, bin + padded)).store(bin, bin + padded);
-        }
-      }
-    });
+    read_spectra(circle, work.table);
+    const int64_t padded = circle.padded();
     for (int64_t b = 0; b < p.B; b += 2) {
       const bool two = b + 1 < p.B;
       const auto bins = [&](int64_t k) {
-        return Bins<const T>{work.spectrum(k), work.spectrum(k) + padded};
+        return Bins<const T>{work.table.spectrum(k), work.table.spectrum(k) + padded};
       };
       rfft.inverse(bins(b), two ? bins(b + 1) : Bins<const T>(), work.rows,
                    two ? work.rows + set.period : nullptr, work.transform);
@@ -308,22 +155,22 @@ void observe(std::span<const Tensor> in, const Settings& set, Tensor& out) {
 template <class T>
 void load_spectra(const Work<T>& work, const Circle& circle, const RfftPair<T>& rfft,
                   const Settings& set, const T* g, int64_t h, int64_t H) {
-  const int64_t padded = work.padded;
-  for (int64_t b = 0; b < work.B; b += 2) {
-    const bool two = b + 1 < work.B;
+  const int64_t padded = circle.padded(), B = work.table.B;
+  for (int64_t b = 0; b < B; b += 2) {
+    const bool two = b + 1 < B;
     std::fill_n(work.rows, 2 * set.period, T(0));
     for (int64_t k = 0; k < (two ? 2 : 1); ++k) {
       const T* from = g + (b + k) * set.length * H + h;
       for (int64_t l = 0; l < set.length; ++l) work.rows[k * set.period + l] = from[l * H];
     }
     const auto bins = [&](int64_t k) {
-      return Bins<T>{work.spectrum(k), work.spectrum(k) + padded};
+      return Bins<T>{work.table.spectrum(k), work.table.spectrum(k) + padded};
     };
     rfft.forward(work.rows, two ? work.rows + set.period : nullptr, bins(b),
                  two ? bins(b + 1) : Bins<T>(), work.transform);
   }
-  for (int64_t b = 0; b < work.B; ++b) {
-    T *re = work.spectrum(b), *im = re + padded;
+  for (int64_t b = 0; b < B; ++b) {
+    T *re = work.table.spectrum(b), *im = re + padded;
     for (int64_t j = 0; j < circle.bins(); ++j) {
       const T weight = static_cast<T>((j == 0 || 2 * j == set.period ? 1. : 2.) /
                                       static_cast<double>(set.period));
@@ -337,115 +184,23 @@ void load_spectra(const Work<T>& work, const Circle& circle, const RfftPair<T>& 
   }
 }
 
-/// X_sums[k][b] += Re(conj(table_k) H_b) over a block: kRows rows of the table, kColumns of b.
-template <class T, int kRows, int kColumns>
-void add_sums(const Work<T>& work, int64_t begin, int64_t count, int64_t k, int64_t b) {
-  Vector<T> sum[kRows][kColumns] = {};
-  for (int64_t j = 0; j < count; j += kLanes<T>) {
-    Lanes<T> H[kColumns];
-#pragma GCC unroll 4
-    for (int i = 0; i < kColumns; ++i) {
-      const T* at = work.spectrum(b + i) + begin + j;
-      H[i] = Lanes<T>::load(at, at + work.padded);
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-      const auto row = Lanes<T>::load(work.table_re + (k + r) * kBlock + j,
-                                      work.table_im + (k + r) * kBlock + j);
-#pragma GCC unroll 4
-      for (int i = 0; i < kColumns; ++i) {
-        sum[r][i] += row.re * H[i].re;
-        sum[r][i] += row.im * H[i].im;
-      }
-    }
-  }
-  for (int r = 0; r < kRows; ++r)
-    for (int i = 0; i < kColumns; ++i)
-      as_vector(work.X_sums + ((k + r) * work.B + b + i) * kLanes<T>) += sum[r][i];
-}
-
-/// The sums over the bins of a block that give X^ and the gradients of modes.
-template <class T>
-void add_block(const Circle& circle, int64_t begin, int64_t count, const Work<T>& work) {
-  using V = Vector<T>;
-  constexpr int64_t W = kLanes<T>;
-  const int64_t M = work.M, B = work.B, padded = work.padded;
-  fill_table(circle, begin, count, work);
-  for (int64_t k = 0; k < 2 * M; k += 2) {
-    int64_t b = 0;
-    for (; b + 4 <= B; b += 4) add_sums<T, 2, 4>(work, begin, count, k, b);
-    for (; b < B; ++b) add_sums<T, 2, 1>(work, begin, count, k, b);
-  }
-  std::fill_n(work.folded_re, 2 * M * kBlock, T(0));
-  std::fill_n(work.folded_im, 2 * M * kBlock, T(0));
-  const Strided<T> by_mode{work.X, 1, 2 * M};
-  add_product<T>(2 * M, count, B, by_mode, work.spectra + begin, 2 * padded, work.folded_re,
-                 kBlock);
-  add_product<T>(2 * M, count, B, by_mode, work.spectra + padded + begin, 2 * padded,
-                 work.folded_im, kBlock);
-  for (int64_t j = 0; j < count; j += W) {
-    const V two_s = as_vector(circle.two_sin<T>() + begin + j),
-            c = as_vector(circle.cos<T>() + begin + j);
-    const auto row = [&](const T* table, int64_t n) { return table + n * kBlock + j; };
-    const auto resolvent = [&](int64_t n, int mirrored) {
-      return Lanes<T>::load(row(work.resolvents, 4 * n + 2 * mirrored),
-                            row(work.resolvents, 4 * n + 2 * mirrored + 1));
-    };
-    // h and f of a mode.
-    const auto folded = [&](int64_t n) {
-      const auto real = Lanes<T>::load(row(work.folded_re, n), row(work.folded_im, n)),
-                 imaginary = Lanes<T>::load(row(work.folded_re, M + n), row(work.folded_im, M + n));
-      const Lanes<T> turned{-imaginary.im, imaginary.re};
-      return std::pair(real - turned, real + turned);
-    };
-    Lanes<T> fed{};
-    for (int64_t n = 0; n < M; ++n) {
-      const Lanes<T> P = work.terms[n].P();
-      const auto [h, f] = folded(n);
-      fed =
-          fed + conj_times(resolvent(n, 0), P * h) + conj_times(resolvent(n, 1), conj_times(P, f));
-    }
-    const auto one_over_e = Lanes<T>::load(row(work.inverse_e, 0), row(work.inverse_e, 1)),
-               cr = Lanes<T>::load(row(work.ratio, 0), row(work.ratio, 1));
-    const Lanes<T> U = scaled<T>(c, conj_times(one_over_e, fed));
-    for (int64_t n = 0; n < M; ++n) {
-      const Terms<T>& mode = work.terms[n];
-      const V dt = V{} + mode.dt;
-      const Lanes<T> R = resolvent(n, 0), R2 = resolvent(n, 1), P = mode.P();
-      const Rows<T> y(mode, R, R2, cr);
-      const auto [h, f] = folded(n);
-      const Lanes<T> E = conj_times(R, h - scaled<T>(dt, conj_times(P, U))),
-                     E2 = R2 * conj(f - scaled<T>(dt, P * U));
-      const Lanes<T> one = conj_times(y.Y, E), other = y.mirrored * E2;
-      T* sums = work.mode_sums + n * Work<T>::kModeSums * W;
-      const auto add = [&](int k, const Lanes<T>& z) {
-        as_vector(sums + k * W) += z.re;
-        as_vector(sums + (k + 1) * W) += z.im;
-      };
-      add(0, E + E2);
-      add(2, scaled<T>(c, one + other));
-      add(4, scaled<T>(dt, conj_times(y.Y, U) + conj_times(U, y.mirrored)) + conj(cr * E2) +
-                 conj_times(E, cr));
-      as_vector(sums + 6 * W) += two_s * (one.im - other.im);
-    }
-  }
-}
-
 /// Gradients of channel h from the sums over all bins.
 template <class T>
 void store_gradients(const Inputs<T>& p, const Work<T>& work, int64_t h, T* const* d) {
   constexpr int64_t W = kLanes<T>;
   const int64_t M = p.M, plane = p.H * M;
   const auto sum = [&](const T* at) { return static_cast<double>(lane_sum<T>(as_vector(at))); };
+  for (int64_t i = 0; i < 2 * M * p.B; ++i)  // [2M, B] numbers in place of vectors
+    work.table.X_sums[i] = lane_sum<T>(as_vector(work.table.X_sums + i * W));
   const auto X_grad = [&](int64_t b, int64_t n) {
-    return Number(sum(work.X_sums + (n * p.B + b) * W), sum(work.X_sums + ((M + n) * p.B + b) * W));
+    return Number(work.table.X_sums[n * p.B + b], work.table.X_sums[(M + n) * p.B + b]);
   };
   struct Gradient {
     Number C, a, P;
     double log_dt;
   };
   const auto gradient = [&](int64_t n) {
-    const T* at = work.mode_sums + n * Work<T>::kModeSums * W;
+    const T* at = work.table.mode_sums + n * ReadTable<T>::kModeSums * W;
     const auto pair = [&](int k) { return Number(sum(at + k * W), sum(at + (k + 1) * W)); };
     return Gradient{pair(0), pair(2), -pair(4), sum(at + 6 * W)};
   };
@@ -490,7 +245,6 @@ void store_gradients(const Inputs<T>& p, const Work<T>& work, int64_t h, T* cons
 
 template <class T>
 void observe_backward(const Vjp& v) {
-  constexpr int64_t W = kLanes<T>;
   const auto set = v.attrs.as<Settings>();
   const Inputs<T> p(v.in);
   const Circle circle(set.period, dtype_of<T>);
@@ -503,10 +257,7 @@ void observe_backward(const Vjp& v) {
   const T* g = v.g.data<T>();
   each_channel(p, circle, rfft, set.period, true, [&](const Work<T>& work, int64_t h) {
     load_spectra(work, circle, rfft, set, g, h, p.H);
-    std::fill_n(work.X_sums, 2 * p.M * p.B * W, T(0));
-    std::fill_n(work.mode_sums, p.M * Work<T>::kModeSums * W, T(0));
-    each_block(circle,
-               [&](int64_t begin, int64_t count) { add_block(circle, begin, count, work); });
+    read_gradient(circle, work.table);
     store_gradients(p, work, h, d);
   });
 }

@@ -54,8 +54,10 @@ void squares(Complex* bases, int count, const Mode& mode, Discretisation rule) {
 template <class T>
 Complex power(int64_t n, const Mode& mode, Discretisation rule) {
   Complex bases[64], result = 1;
-  squares<T>(bases, 63, mode, rule);
-  for (int k = 0; n >> k; ++k)
+  int bits = 1;
+  while (n >> bits) ++bits;
+  squares<T>(bases, bits, mode, rule);
+  for (int k = 0; k < bits; ++k)
     if (n >> k & 1) result *= bases[k];
   return result;
 }

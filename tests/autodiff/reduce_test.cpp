@@ -1,5 +1,6 @@
 // Reductions against plain double loops; long sums; log-sum-exp at the edges.
 #include "autodiff/ops/reduce.h"
+#include "autodiff/ops/squared_error.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -80,4 +81,19 @@ TEST_CASE("sums of nothing are zero") {
   const Tensor y = sum(Tensor::zeros({0, 3}), 0);
   REQUIRE(y.shape() == Shape{3});
   CHECK(y.item(2) == 0);
+}
+
+TEST_CASE("mean squared error and its derivative against a plain loop") {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const int64_t n = 100003;  // several chunks and a ragged end
+    const Tensor a = Rng(8).normal({n}, dtype).set_requires_grad(), b = Rng(9).normal({n}, dtype);
+    double total = 0;
+    for (int64_t i = 0; i < n; ++i) total += std::pow(a.item(i) - b.item(i), 2);
+    const Tensor y = mean_squared_error(a, b);
+    const double tolerance = dtype == DType::f32 ? 1e-6 : 1e-13;
+    CHECK(std::abs(y.item() - total / n) <= tolerance * total / n);
+    const Tensor da = grad(y, std::vector<Tensor>{a})[0];
+    for (const int64_t i : {int64_t{0}, int64_t{16384}, n - 1})
+      CHECK(std::abs(da.item(i) - 2 * (a.item(i) - b.item(i)) / n) <= tolerance / n);
+  }
 }

@@ -71,7 +71,10 @@ TEST_CASE("chunks: shares of the loss add up, and with the state's gradients the
                                {{"model.layers", "2"},
                                 {"model.dropout", "0"},
                                 {"train.chunks", std::to_string(parts)}});
-        Run explicitly = make_run(backbone, data, {{"model.layers", "2"}, {"model.dropout", "0"}});
+        Run explicitly = make_run(backbone, data,
+                                  {{"model.layers", "2"},
+                                   {"model.dropout", "0"},
+                                   {"train.chunks", std::to_string(parts)}});  // s4's kernel length
         const data::Batch first =
             explicitly.dataset().batch(data::Split::train, Rng(0).split("data"), 0, 8);
         Tensor total;
