@@ -8,18 +8,17 @@
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/matmul.h"
 #include "harness/config.h"
+#include "tests/support/sequence_backbone.h"
 #include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::harness;
 using kindred::test::relative_difference;
 using kindred::test::same_bits;
+using kindred::test::spec_of;
 
 namespace {
 
-BackboneSpec spec_of(int64_t in, int64_t out, bool causal = true, bool time = false) {
-  return {.in_channels = in, .out_channels = out, .length = 64, .causal = causal, .time = time};
-}
 template <class Cell>
 int64_t count(RecurrentBackbone<Cell>& m) {
   int64_t n = 0;

@@ -21,15 +21,6 @@ using namespace kindred::test;
 
 namespace {
 
-harness::BackboneSpec spec_of(int64_t in, int64_t out, bool causal = true, bool time = false) {
-  harness::BackboneSpec s;
-  s.in_channels = in;
-  s.out_channels = out;
-  s.length = 64;
-  s.causal = causal;
-  s.time = time;
-  return s;
-}
 MambaConfig small() {
   MambaConfig c;
   c.layers = 2;

@@ -23,15 +23,6 @@ using namespace kindred::test;
 
 namespace {
 
-harness::BackboneSpec spec_of(int64_t in, int64_t out, bool causal = true, bool time = false) {
-  harness::BackboneSpec s;
-  s.in_channels = in;
-  s.out_channels = out;
-  s.length = 64;
-  s.causal = causal;
-  s.time = time;
-  return s;
-}
 using Backbone = Stack<S4dLayer>;
 struct Config : StackConfig {
   S4dOptions layer;

@@ -10,6 +10,12 @@
 
 namespace kindred::test {
 
+/// Sequences of up to 64 steps.
+inline harness::BackboneSpec spec_of(int64_t in, int64_t out, bool causal = true,
+                                     bool time = false) {
+  return {.in_channels = in, .out_channels = out, .length = 64, .causal = causal, .time = time};
+}
+
 /// Single steps after a prefill of all but 8 equal forward. x [B, L, C].
 template <class Net>
 void check_steps(const Net& net, const Tensor& x, double tolerance) {
