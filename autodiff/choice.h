@@ -1,5 +1,6 @@
 // Choices: enums as words of a configuration file, with errors that list what is allowed.
 #pragma once
+#include <initializer_list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,6 +22,17 @@ Enum choose(const std::string& word, const Choices<Enum>& choices, const std::st
     known += (known.empty() ? "" : ", ") + std::string(text);
   }
   fail(Fault::usage, key, "unknown value \"", word, "\"; choose one of ", known);
+}
+
+/// Usage error that names `key` unless `word` is one of `known`.
+inline void check_word(const std::string& word, std::initializer_list<const char*> known,
+                       const std::string& key) {
+  std::string list;
+  for (const char* text : known) {
+    if (word == text) return;
+    list += (list.empty() ? "" : ", ") + std::string(text);
+  }
+  fail(Fault::usage, key, "unknown value \"", word, "\"; choose one of ", list);
 }
 
 /// The word of a value; the inverse of choose().

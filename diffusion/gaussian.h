@@ -7,67 +7,19 @@
 #include <memory>
 #include <string>
 
-#include "diffusion/likelihood.h"
+#include "diffusion/likelihood_config.h"
 #include "diffusion/samplers.h"
+#include "diffusion/sampling_config.h"
 #include "diffusion/score_matching.h"
+#include "diffusion/training_config.h"
 #include "harness/objective.h"
 
 namespace kindred::diffusion {
 
 struct GaussianConfig {
-  std::string path = "edm";
-  std::string preconditioning = "auto";
-  std::string weighting = "auto";
-  double sigma_data = 0;
-  double p_mean = -1.2, p_std = 1.2;
-  double sigma_min = 0, sigma_max = 0;
-  bool stratified = true;
-  std::string sampler = "heun";
-  int64_t steps = 18;
-  double churn = 0;
-  double snr = 0.16;
-  int64_t corrector_steps = 1;
-  double langevin_step = 0.124;
-  bool final_denoise = true;
-  int64_t fourier = -1;
-  std::string divergence = "auto";
-  double rtol = 1e-3;
-  int64_t max_steps = 2000;
-
-  template <class Self, class V>
-  static void describe(Self& self, V& visit) {
-    visit("path", self.path, "noise process: edm, ve, vp or sub-vp");
-    visit("preconditioning", self.preconditioning,
-          "network output: edm, ve (score) or vp (noise); auto fits the path");
-    visit("weighting", self.weighting,
-          "loss over noise levels: edm, score (s^2), likelihood (g^2), importance (g^2, sampled); "
-          "auto: edm on the edm path, otherwise score");
-    visit("sigma_data", self.sigma_data,
-          "standard deviation of the data, symbols on [-1, 1]; 0 measures it on the first batch");
-    visit("p_mean", self.p_mean, "edm weighting: mean of ln(sigma)");
-    visit("p_std", self.p_std, "edm weighting: standard deviation of ln(sigma)");
-    visit("sigma_min", self.sigma_min, "smallest noise level; 0: 0.002 for edm, 0.01 for ve");
-    visit("sigma_max", self.sigma_max, "largest noise level; 0: 80 for edm, 50 for ve");
-    visit("stratified", self.stratified, "spread the noise levels of a batch evenly");
-    visit("fourier", self.fourier,
-          "pairs of Fourier features of the noisy input, for quantised data; -1: 2 for images, 0 for points");
-    visit("sampler", self.sampler,
-          "heun, ode, euler_maruyama, reverse_diffusion, ancestral, ancestral_small, ddim, pc, "
-          "langevin");
-    visit("steps", self.steps, "sampler steps (langevin: noise levels)");
-    visit("churn", self.churn, "heun: S_churn, 0 is deterministic");
-    visit("snr", self.snr, "pc: signal-to-noise ratio of the Langevin corrector");
-    visit("corrector_steps", self.corrector_steps,
-          "pc: corrector steps after each step; langevin: steps a level");
-    visit("langevin_step", self.langevin_step,
-          "langevin: step size over sigma^2, x += (step/2) score + ...");
-    visit("final_denoise", self.final_denoise, "end the sampler with E[x0 | x] (heun always does)");
-    visit("divergence", self.divergence,
-          "likelihood: hutchinson, exact, or auto (exact up to 8 dimensions)");
-    visit("rtol", self.rtol,
-          "likelihood, sampler ode: relative and absolute tolerance of the solver");
-    visit("max_steps", self.max_steps, "likelihood: most solver steps of one element");
-  }
+  TrainingConfig training;
+  SamplingConfig sampling;
+  LikelihoodConfig likelihood;
 };
 
 class GaussianObjective final : public harness::Objective {
@@ -92,7 +44,7 @@ class GaussianObjective final : public harness::Objective {
   double model_sd() const;
 
   /// Input channels that the backbone needs: the data's, and sin and cos of each feature.
-  static int64_t input_channels(const data::DataSpec& spec, const GaussianConfig& config) {
+  static int64_t input_channels(const data::DataSpec& spec, const TrainingConfig& config) {
     return spec.channels * (1 + 2 * feature_pairs(spec, config));
   }
 
@@ -101,7 +53,7 @@ class GaussianObjective final : public harness::Objective {
   double unit() const;
   /// Fills the measured standard deviation if it is not known yet.
   void measure(const data::Batch& batch) const;
-  static int64_t feature_pairs(const data::DataSpec& spec, const GaussianConfig& config) {
+  static int64_t feature_pairs(const data::DataSpec& spec, const TrainingConfig& config) {
     if (spec.levels == 0) return 0;
     if (config.fourier >= 0) return config.fourier;
     return spec.modality == data::Modality::image ? 2 : 0;

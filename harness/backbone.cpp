@@ -19,8 +19,13 @@ void check_context(const Context& c, const Tensor& x, const char* backbone, Abil
   check(can.state || c.state == nullptr, backbone,
         "carries no state from one stretch of a sequence to the next; causal s4, s4d, lssl, s5, "
         "mamba, lstm and gru do");
-  if (!c.lengths.defined()) return;
   const int64_t B = x.dim(0), L = x.dim(1);
+  if (c.labels.defined()) {
+    check(can.labels, backbone, "takes no class labels");
+    check(c.labels.dtype() == DType::i32 && c.labels.shape() == Shape{B}, backbone,
+          "wants labels i32 [", B, "], got ", name(c.labels.dtype()), ' ', c.labels.shape());
+  }
+  if (!c.lengths.defined()) return;
   check(can.lengths, backbone, "takes no lengths: rows must be full");
   check(c.state == nullptr, backbone,
         "passes no state on from padded rows: give either lengths or a state");

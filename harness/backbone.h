@@ -33,11 +33,12 @@ struct Context {
   /// In: the state before x; out: the state after x. Gradients flow through it (with `recompute`
   /// into the state before, not out of the one after). nullptr: x starts at the beginning.
   State* state = nullptr;
+  Tensor labels = {};     ///< i32 [B]: class of each row, BackboneSpec::classes = none; undefined: none for all
 };
 
 /// What of Context a backbone can do.
 struct Abilities {
-  bool lengths = false, rate = false, state = false;
+  bool lengths = false, rate = false, state = false, labels = false;
 };
 /// Usage error that names `backbone` if the context asks for more, if lengths are not i32 [B] within
 /// 1..L of x [B, L, C], or if it has both lengths and a state: padded rows end in different places.
@@ -61,6 +62,7 @@ struct BackboneSpec {
   int64_t height = 1, width = 1;      ///< of the sequence seen as an image
   bool causal = false;                ///< output i may depend on inputs 0..i only
   bool time = false;                  ///< Context::time will be given
+  int64_t classes = 0;                ///< Context::labels may be given, 0 .. classes; 0: they never are
 };
 
 /// One sequence at a time step by step: constant work per symbol (S4) or a growing cache (attention).

@@ -67,6 +67,11 @@ struct SampleOptions {
   std::vector<int32_t> prompt;
   int64_t steps = 0;          ///< diffusion: solver steps (0: the objective's default)
   std::string sampler;        ///< diffusion: by name (empty: the default)
+  std::vector<int32_t> labels;  ///< class of sample k is labels[k mod size]; empty: unconditional
+  double guidance = 0;          ///< weight w of the guidance towards the class
+  /// diffusion: called with the states of samples `first`, first + 1, ... at each step, in the units of
+  /// the data (symbols: on [0, levels)), if not empty. sigma: noise level of the states.
+  std::function<void(int64_t step, double sigma, int64_t first, const Tensor& states)> trace = {};
   /// ar: called with each symbol as soon as it is drawn, if not empty.
   std::function<void(int64_t sample, int32_t symbol)> drawn = {};
 };

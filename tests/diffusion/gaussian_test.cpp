@@ -1,6 +1,7 @@
 // The objective "gaussian" with a backbone that knows the answer: data of independent normals, for
 // which the optimal network, the loss it reaches and its likelihood are closed forms.
 #include "diffusion/gaussian.h"
+#include "diffusion/likelihood.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -164,9 +165,9 @@ TEST_CASE("denoising loss: the exact network reaches the analytic floor, F = 0 t
 
 TEST_CASE("objective: likelihood of dequantised symbols is the closed form", "[gaussian]") {
   GaussianConfig config;
-  config.fourier = 0;  // the oracle reads the bare input
-  config.sigma_data = 0.6;
-  config.rtol = 1e-6;
+  config.training.fourier = 0;  // the oracle reads the bare input
+  config.training.sigma_data = 0.6;
+  config.likelihood.rtol = 1e-6;
   const double mean = -0.1, c = 0.55;
   const auto dataset = symbols_dataset(20);
   GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{mean, c, 0.6}),
@@ -213,9 +214,9 @@ TEST_CASE("objective: real vectors are scored in their own units", "[gaussian]")
   const double sd = 3;
   const auto dataset = points_dataset(300, sd);
   GaussianConfig config;
-  config.fourier = 0;  // the oracle reads the bare input
-  config.sigma_data = sd;  // model units: standard deviation 0.5
-  config.rtol = 1e-6;
+  config.training.fourier = 0;  // the oracle reads the bare input
+  config.training.sigma_data = sd;  // model units: standard deviation 0.5
+  config.likelihood.rtol = 1e-6;
   GaussianObjective objective(point_spec(), harness::AnyBackbone(OracleBackbone{0, 0.5, 0.5}),
                               config);
   const harness::Likelihood result = objective.likelihood(*dataset, data::Split::test, Rng(7), {});
@@ -243,11 +244,11 @@ TEST_CASE(
     "objective: samples are symbols, each sampler works, sample k does not depend on the count",
     "[gaussian]") {
   GaussianConfig config;
-  config.fourier = 0;  // the oracle reads the bare input
-  config.sigma_data = 0.5;
+  config.training.fourier = 0;  // the oracle reads the bare input
+  config.training.sigma_data = 0.5;
   for (const std::string path : {"edm", "ve", "vp"}) {
-    config.path = path;
-    config.preconditioning = "edm";
+    config.training.path = path;
+    config.training.preconditioning = "edm";
     GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{0.1, 0.4, 0.5}),
                                 config);
     for (const std::string sampler : {"heun", "ode", "euler_maruyama", "reverse_diffusion",
@@ -279,7 +280,7 @@ TEST_CASE(
     "[gaussian]") {
   const auto dataset = symbols_dataset(200);
   GaussianConfig config;
-  config.fourier = 0;  // the oracle reads the bare input
+  config.training.fourier = 0;  // the oracle reads the bare input
   GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{0, 0.577, 0.577}),
                               config);
   CHECK(objective.expected_initial_loss() == 1);
@@ -325,11 +326,11 @@ struct RecordingBackbone {
 TEST_CASE("objective: Fourier features are waves over the cells of a level, faded by the noise", "[gaussian]") {
   Tensor seen;
   GaussianConfig config;
-  config.sigma_data = 0.5;
-  config.fourier = 2;
+  config.training.sigma_data = 0.5;
+  config.training.fourier = 2;
   const GaussianObjective objective(image_spec(16), harness::AnyBackbone(RecordingBackbone{&seen}), config);
-  CHECK(GaussianObjective::input_channels(image_spec(16), config) == 10);
-  CHECK(GaussianObjective::input_channels(point_spec(), config) == 1);  // real values have no cells
+  CHECK(GaussianObjective::input_channels(image_spec(16), config.training) == 10);
+  CHECK(GaussianObjective::input_channels(point_spec(), config.training) == 1);  // real values have no cells
 
   const double sigma = 0.02, width = 2.0 / 16;
   const Tensor y = Rng(4).split("y").uniform(Shape{3, 12}, DType::f64);
@@ -358,14 +359,14 @@ TEST_CASE("objective: what it cannot do is a usage error", "[gaussian]") {
   text.modality = data::Modality::text;
   CHECK_THROWS_WITH(make(text, {}), Catch::Contains("images and points"));
   GaussianConfig config;
-  config.fourier = 0;  // the oracle reads the bare input
-  config.path = "edmm";
+  config.training.fourier = 0;  // the oracle reads the bare input
+  config.training.path = "edmm";
   CHECK_THROWS_WITH(make(image_spec(16), config), Catch::Contains("unknown path 'edmm'"));
   config = {};
-  config.weighting = "none";
+  config.training.weighting = "none";
   CHECK_THROWS_WITH(make(image_spec(16), config), Catch::Contains("weighting"));
   config = {};
-  config.path = "vp";
-  config.sigma_max = 3;
+  config.training.path = "vp";
+  config.training.sigma_max = 3;
   CHECK_THROWS_WITH(make(image_spec(16), config), Catch::Contains("fixed noise levels"));
 }
