@@ -14,6 +14,9 @@ namespace kindred::diffusion {
 
 namespace {
 constexpr const char* kWhere = "objective flow";
+/// Of exp(5 w): an optimizer moves w by about the learning rate a step, and numbers that hardly
+/// vary need scales of 100 and more.
+constexpr double kScaleRate = 5;
 
 /// Column index[d] of x [B, D] as column d.
 Tensor columns(const Tensor& x, const Tensor& index) {
@@ -106,7 +109,7 @@ CouplingFlow CouplingFlow::make(int64_t height, int64_t width, int64_t channels,
   for (int64_t l = 0; l < config.layers; ++l)
     flow.networks_.push_back(
         network(flow.masked_ ? whole : split, networks.split(static_cast<uint64_t>(l))));
-  if (config.scale) flow.log_scale_ = {Tensor::zeros({D}).set_requires_grad(), nn::Role::norm};
+  if (config.scale) flow.scale_ = {Tensor::zeros({D}).set_requires_grad(), nn::Role::norm};
   return flow;
 }
 
@@ -176,8 +179,9 @@ CouplingFlow::Mapped CouplingFlow::forward(const Tensor& x, const harness::Conte
     }
     z = concat({a, b}, 1);
   }
-  if (!log_scale_.value.defined()) return {z, log_det};
-  return {mul(z, exp(log_scale_.value)), add(log_det, sum(log_scale_.value))};
+  if (!scale_.value.defined()) return {z, log_det};
+  const Tensor log_scale = scale(scale_.value, kScaleRate);
+  return {mul(z, exp(log_scale)), add(log_det, sum(log_scale))};
 }
 
 Tensor CouplingFlow::inverse(const Tensor& z) const {
@@ -187,7 +191,7 @@ Tensor CouplingFlow::inverse(const Tensor& z) const {
     const Tensor moved = sub(b, shift.t);
     return affine_ ? mul(moved, exp(neg(shift.s))) : moved;
   };
-  Tensor h = log_scale_.value.defined() ? mul(z, exp(neg(log_scale_.value))) : z;
+  Tensor h = scale_.value.defined() ? mul(z, exp(scale(scale_.value, -kScaleRate))) : z;
   if (masked_) {
     for (int64_t l = layers() - 1; l >= 0; --l) h = back(h, masked_shift(l, h, context));
     return h;
@@ -207,7 +211,7 @@ Tensor CouplingFlow::inverse(const Tensor& z) const {
 void CouplingFlow::parameters(const std::string& prefix, std::vector<nn::NamedParameter>& out) {
   for (int64_t l = 0; l < layers(); ++l)
     networks_[l].parameters(prefix + ".networks." + std::to_string(l), out);
-  if (log_scale_.value.defined()) out.push_back({prefix + ".log_scale", &log_scale_});
+  if (scale_.value.defined()) out.push_back({prefix + ".scale", &scale_});
   out.push_back({prefix + ".order", &order_});
 }
 

@@ -2,9 +2,9 @@
 // that change places from one layer to the next,
 //   additive  b <- b + t(a)                             (NICE: Dinh, Krueger and Bengio 2014)
 //   affine    b <- b exp(s(a)) + t(a), s = c tanh(r/c)  (Dinh, Sohl-Dickstein and Bengio 2016)
-// and at last z = h exp(w). t and r are outputs of a network of any kind. The Jacobian is
-// triangular:
-//   log |det dz/dx| = sum of all s + sum of w.   B rows, D dimensions (H W C of an image).
+// and at last z = h exp(5 w), w learned. t and r are outputs of a network of any kind. The Jacobian
+// is triangular:
+//   log |det dz/dx| = sum of all s + 5 sum of w.   B rows, D dimensions (H W C of an image).
 #pragma once
 #include <functional>
 #include <string>
@@ -84,8 +84,8 @@ class CouplingFlow {
   bool affine_ = false, masked_ = false;
   double clamp_ = 0;
   std::vector<harness::AnyBackbone> networks_;
-  nn::Parameter order_;      ///< i32 [1 or layers, D], a buffer
-  nn::Parameter log_scale_;  ///< w [D]; undefined without scale
+  nn::Parameter order_;  ///< i32 [1 or layers, D], a buffer
+  nn::Parameter scale_;  ///< w [D]; undefined without scale
 };
 
 }  // namespace kindred::diffusion

@@ -336,7 +336,8 @@ TEST_CASE("flow: score matching finds the correlated Gaussian too", "[flow]") {
     INFO(loss);
     harness::Run run = run_of({{"objective.loss", loss},
                                {"objective.score_loss", "true"},
-                               {"train.steps", "300"},
+                               {"train.steps", "200"},
+                               {"train.batch", "128"},
                                {"schedule.anneal", "cosine"}},
                               correlated(rho, 1, 0));
     while (!run.finished()) run.step();

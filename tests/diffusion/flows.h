@@ -23,7 +23,7 @@ inline NetworkMaker small_network(const std::string& backbone) {
   };
 }
 
-/// Every trained parameter to double, plus normal noise of deviation `sd`.
+/// Every trained parameter to double, plus normal noise of deviation `sd` (final scales: sd / 5).
 template <class Model>
 void randomise(Model& model, double sd, const Rng& rng) {
   std::vector<nn::NamedParameter> all;
@@ -34,7 +34,8 @@ void randomise(Model& model, double sd, const Rng& rng) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (all[i].parameter->role == nn::Role::buffer) continue;
     Tensor& value = all[i].parameter->value;
-    value = add(value.to(DType::f64), scale(rng.split(i).normal(value.shape(), DType::f64), sd))
+    const double noise = all[i].path.ends_with("flow.scale") ? sd / 5 : sd;
+    value = add(value.to(DType::f64), scale(rng.split(i).normal(value.shape(), DType::f64), noise))
                 .detach()
                 .set_requires_grad();
   }
