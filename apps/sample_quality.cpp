@@ -16,7 +16,7 @@ constexpr const char* kOfSamples[] = {"classifier", "sampler", "steps", "seed"};
 
 void add_sample_options(CommandLine& line) {
   line.options().add_options()("samples",
-                               po::value<int64_t>()->implicit_value(0, "")->value_name("[=N]"),
+                               po::value<int64_t>()->implicit_value(0, "")->value_name("[N]"),
                                "judge N samples (2000, or half of the held-out split)")(
       "classifier", po::value<std::string>()->value_name("RUN"),
       "with --samples: a trained classify/BACKBONE run on the same images")(
@@ -31,7 +31,7 @@ void refuse_sample_options(const CommandLine& line) {
     check(!line.has(name), "eval", "--", name, " goes with --samples");
 }
 
-int judge_samples(const CommandLine& line) {
+int eval_samples(const CommandLine& line) {
   // The classifier first: run.threads and run.precision hold for the whole program, and those of
   // RUN count.
   std::optional<harness::Run> classifier;
@@ -56,20 +56,21 @@ int judge_samples(const CommandLine& line) {
   if (line.has("sampler")) options.sampling.sampler = line.get<std::string>("sampler");
   if (line.has("steps")) options.sampling.steps = line.get<int64_t>("steps");
 
-  const nlohmann::json quality =
-      harness::to_json(harness::sample_quality(run, options, classifier ? &*classifier : nullptr));
+  const harness::SampleQuality quality =
+      harness::sample_quality(run, options, classifier ? &*classifier : nullptr);
   if (line.json()) {
-    std::cout << quality.dump(2) << '\n';
+    nlohmann::json out = harness::to_json(quality);
+    out["family"] = run.family().str();
+    out["seed"] = seed;
+    std::cout << out.dump(2) << '\n';
     return 0;
   }
-  const auto n = quality["n"].get<int64_t>();
-  std::printf("%s on %s: %lld samples against %lld elements of the %s split\n",
-              run.family().str().c_str(), run.spec().name.c_str(), static_cast<long long>(n),
-              static_cast<long long>(n), quality["split"].get<std::string>().c_str());
-  std::cout << "real: " << n << " other held-out elements in place of the samples\n\n"
+  std::cout << run.family().str() << " on " << quality.data << ": " << quality.count
+            << " samples against as many elements of the " << quality.split
+            << " split\nreal: other held-out elements in place of the samples\n\n"
             << harness::sample_table(quality);
   if (!classifier && run.spec().modality == data::Modality::image && run.spec().classes > 0)
-    std::cout << "Figures in the features of a classifier (FID, classes) need --classifier RUN, "
+    std::cout << "\nFigures in the features of a classifier (FID, classes) need --classifier RUN, "
                  "where RUN is made by\n"
                  "  kindred train -f classify/cnn with the data settings of this run\n";
   return 0;

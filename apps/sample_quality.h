@@ -9,6 +9,6 @@ void add_sample_options(CommandLine& line);
 /// Usage error if one of the others was given without --samples.
 void refuse_sample_options(const CommandLine& line);
 /// Draws, measures and prints. The exit code.
-int judge_samples(const CommandLine& line);
+int eval_samples(const CommandLine& line);
 
 }  // namespace kindred::apps

@@ -113,7 +113,7 @@ int eval_command(int argc, char** argv) {
   add_sample_options(line);
   line.add_output_options();
   if (!line.parse(argc, argv)) return 0;
-  if (line.has("samples")) return judge_samples(line);
+  if (line.has("samples")) return eval_samples(line);
   refuse_sample_options(line);
   Run run = load_trained(line);
   const nlohmann::json result = evaluate_and_print(run, line, line.json());

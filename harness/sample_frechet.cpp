@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "autodiff/one_thread.h"
 #include "autodiff/ops/gemm.h"
 #include "autodiff/xt.h"
 #include "harness/sample_pairs.h"
@@ -72,6 +73,7 @@ double frechet_distance(const GaussianMoments& a, const GaussianMoments& b) {
     const double apart = a.mean.item(d) - b.mean.item(d);
     distance += apart * apart + a.covariance.item(d * D + d) + b.covariance.item(d * D + d);
   }
+  const OneThread same_rounding;
   const Matrix root = square_root(symmetric_part(matrix_of(a.covariance)));
   const Matrix half = xt::linalg::dot(root, matrix_of(b.covariance));
   const Matrix inner = xt::linalg::dot(half, root);

@@ -14,21 +14,20 @@ namespace kindred::harness {
 
 namespace {
 constexpr const char* kWhere = "samples";
+constexpr const char* kSamples = "--samples";
 constexpr int64_t kCount = 2000;
 constexpr int64_t kLeast = 10;         // samples: twice the neighbours of density and coverage
 constexpr int64_t kFrechetDims = 256;  // above, covariances of some thousand elements say little
 const Rng kHeldOut = Rng(0).split("held-out elements");
 
-/// N, and that there are twice as many held-out elements.
-int64_t checked_count(int64_t wanted, int64_t held_out) {
-  check(wanted >= 0, "--samples", wanted, " samples");
-  const int64_t most = held_out / 2, n = wanted > 0 ? wanted : std::min(kCount, most);
-  check(n <= most, "--samples", n,
-        " samples need twice as many held-out elements (real against "
-        "real), and there are ",
-        held_out, "; take ", most, " or fewer");
-  check(n >= kLeast, "--samples", n, " samples are too few: neighbourhoods of 5 need ", kLeast,
-        " or more", wanted > 0 ? "" : ", and as many again among the held-out elements");
+/// n, checked against the size of the held-out split.
+int64_t checked_count(int64_t n, int64_t held_out) {
+  check(n >= kLeast, kSamples, n, " samples of ", held_out,
+        " held-out elements; neighbourhoods of ", kLeast / 2, " need ", kLeast,
+        " samples and twice as many elements or more");
+  check(2 * n <= held_out, kSamples, n,
+        " samples need twice as many held-out elements (real against real), and there are ",
+        held_out, "; take ", held_out / 2, " or fewer");
   return n;
 }
 
@@ -96,7 +95,7 @@ std::string shape_of(const data::DataSpec& spec) {
          std::to_string(spec.levels) + " levels";
 }
 
-void check_classifier(const Run& classifier, const data::DataSpec& spec) {
+void check_classifier(Run& classifier, const data::DataSpec& spec) {
   const data::DataSpec& own = classifier.spec();
   check(spec.modality == data::Modality::image, "--classifier", "judges images; the model draws ",
         data::name(spec.modality), " (", spec.name, ")");
@@ -106,8 +105,17 @@ void check_classifier(const Run& classifier, const data::DataSpec& spec) {
             own.channels == spec.channels,
         "--classifier", "was trained on images ", shape_of(own), " (", own.name,
         "), the model draws ", shape_of(spec), " (", spec.name, ")");
+  // A model that has no features says so here, not after the samples have been drawn.
+  classifier.features(classifier.dataset().elements(data::Split::train, 0, 1));
   check(own.sha256 == spec.sha256, "--classifier", "was trained on ", own.name, ", the model on ",
         spec.name, "; train one on the same data");
+}
+
+void check_data(const data::DataSpec& spec, Run* classifier) {
+  check(spec.modality == data::Modality::image || spec.modality == data::Modality::points, kWhere,
+        "these figures are of images and points; ", spec.name, " is ", data::name(spec.modality),
+        ": score it without --samples");
+  if (classifier) check_classifier(*classifier, spec);
 }
 
 /// Of the weights that are used: the averages where there are any.
@@ -126,6 +134,25 @@ SampleSpace compare_in(const std::string& name, const Tensor& real, const Tensor
   space.samples = two_sample_figures(sample_pairs(real, samples));
   space.real = two_sample_figures(sample_pairs(real, other_real));
   return space;
+}
+
+/// One pass over the training elements serves samples and held-out elements.
+void judge_memory(const Tensor& samples, const Tensor& held_out, const data::Dataset& data,
+                  SampleQuality& quality) {
+  const data::DataSpec& spec = data.spec();
+  const int64_t n = samples.dim(0), L = spec.length;
+  Tensor both = Tensor::empty({2 * n, L}, DType::f64);
+  std::copy_n(samples.data<double>(), n * L, both.mutable_data<double>());
+  std::copy_n(held_out.data<double>(), n * L, both.mutable_data<double>() + n * L);
+  const std::vector<double> nearest =
+      nearest_distances(both, data.size(data::Split::train), [&](int64_t first, int64_t count) {
+        const data::Batch batch = data.elements(data::Split::train, first, count);
+        return values_of(spec.levels > 0 ? batch.symbols : batch.values, spec);
+      });
+  const std::vector<double> of_samples(nearest.begin(), nearest.begin() + n);
+  const std::vector<double> of_held_out(nearest.begin() + n, nearest.end());
+  quality.memory = memorisation(of_samples, of_held_out);
+  quality.memory_real = memorisation(of_held_out, of_held_out);
 }
 }  // namespace
 
@@ -154,71 +181,56 @@ TwoSampleFigures two_sample_figures(const SamplePairs& pairs) {
   return f;
 }
 
-SampleQuality sample_quality(Run& run, const SampleQualityOptions& options, Run* classifier) {
+SampleQuality judge_samples(const Tensor& samples, const data::Dataset& data, data::Split split,
+                            Run* classifier) {
   const NoGrad no_graph;
-  const data::DataSpec& spec = run.spec();
+  const data::DataSpec& spec = data.spec();
+  check_data(spec, classifier);
+  check(samples.defined() && samples.rank() == 2 && samples.dim(1) == spec.length, kWhere,
+        "wants samples [N, ", spec.length, "], got ",
+        samples.defined() ? samples.shape().str() : "none");
+  const int64_t n = checked_count(samples.dim(0), data.size(split));
+  // Held-out elements in random order: files may be sorted by class or writer.
+  const data::Permutation order(data.size(split), kHeldOut);
+  const Tensor real = gather(data, split, order, 0, n);
+  const Tensor other_real = gather(data, split, order, n, n);
+
+  SampleQuality quality{.data = spec.name, .split = data::name(split), .count = n};
+  const Tensor values = values_of(samples, spec), held_out = values_of(real, spec);
+  quality.spaces.push_back(compare_in("values", held_out, values_of(other_real, spec), values));
+  judge_memory(values, held_out, data, quality);
+  if (!classifier) return quality;
+  const Seen seen = look_at(*classifier, samples), seen_real = look_at(*classifier, real),
+             seen_other = look_at(*classifier, other_real);
+  quality.spaces.push_back(
+      compare_in("features", seen_real.features, seen_other.features, seen.features));
+  ClassifierFigures c;
+  c.family = classifier->family().str();
+  c.weights_sha256 = weights_digest(*classifier);
+  c.accuracy = classifier
+                   ->evaluate({.batch = classifier->eval_options().batch, .progress = {}},
+                              classifier->eval_split())
+                   .metric("accuracy");
+  const std::vector<int64_t> expected = class_histogram(seen_real.logits);
+  c.samples = class_histogram(seen.logits);
+  c.real = class_histogram(seen_other.logits);
+  c.divergence = class_divergence(c.samples, expected);
+  c.divergence_real = class_divergence(c.real, expected);
+  quality.classifier = std::move(c);
+  return quality;
+}
+
+SampleQuality sample_quality(Run& run, const SampleQualityOptions& options, Run* classifier) {
   check(run.objective().draws(), kWhere, run.family().str(),
         " has nothing to draw, so there are no samples to judge");
-  check(spec.modality != data::Modality::text, kWhere, "these figures are of images and points; ",
-        spec.name, " is text: score it without --samples");
+  check_data(run.spec(), classifier);
+  check(options.count >= 0, kSamples, options.count, " samples");
   const data::Split split = run.eval_split();
-  const int64_t held_out = run.dataset().size(split), n = checked_count(options.count, held_out);
-  if (classifier) check_classifier(*classifier, spec);
-
-  // Held-out elements in random order: files may be sorted by class or writer.
-  const data::Permutation order(held_out, kHeldOut);
-  const Tensor real = gather(run.dataset(), split, order, 0, n);
-  const Tensor other_real = gather(run.dataset(), split, order, n, n);
-  SampleQuality quality{.family = run.family().str(),
-                        .data = spec.name,
-                        .split = data::name(split),
-                        .count = n,
-                        .training = run.dataset().size(data::Split::train)};
-  Seen seen_real, seen_other;
-  if (classifier) {  // before the samples are drawn, which may take long
-    seen_real = look_at(*classifier, real);
-    seen_other = look_at(*classifier, other_real);
-  }
+  const int64_t held_out = run.dataset().size(split);
+  const int64_t wanted = options.count > 0 ? options.count : std::min(kCount, held_out / 2);
   SampleOptions sampling = options.sampling;
-  sampling.count = n;
-  const Tensor samples = run.sample(sampling, options.seed);
-
-  const Tensor values = values_of(samples, spec), held = values_of(real, spec);
-  quality.spaces.push_back(compare_in("values", held, values_of(other_real, spec), values));
-  if (classifier) {
-    const Seen seen = look_at(*classifier, samples);
-    quality.spaces.push_back(
-        compare_in("features", seen_real.features, seen_other.features, seen.features));
-    ClassifierFigures c;
-    c.family = classifier->family().str();
-    c.weights_sha256 = weights_digest(*classifier);
-    c.accuracy = classifier
-                     ->evaluate({.batch = classifier->eval_options().batch, .progress = {}},
-                                classifier->eval_split())
-                     .metric("accuracy");
-    const std::vector<int64_t> counts = class_histogram(seen_real.logits);
-    c.samples = class_histogram(seen.logits);
-    c.real = class_histogram(seen_other.logits);
-    c.divergence = class_divergence(c.samples, counts);
-    c.divergence_real = class_divergence(c.real, counts);
-    quality.classifier = c;
-  }
-
-  // One pass over the training elements for samples and held-out elements together.
-  const int64_t L = spec.length;
-  Tensor both = Tensor::empty({2 * n, L}, DType::f64);
-  std::copy_n(values.data<double>(), n * L, both.mutable_data<double>());
-  std::copy_n(held.data<double>(), n * L, both.mutable_data<double>() + n * L);
-  const std::vector<double> nearest =
-      nearest_distances(both, quality.training, [&](int64_t first, int64_t count) {
-        const data::Batch batch = run.dataset().elements(data::Split::train, first, count);
-        return values_of(spec.levels > 0 ? batch.symbols : batch.values, spec);
-      });
-  const std::vector<double> of_samples(nearest.begin(), nearest.begin() + n);
-  const std::vector<double> of_held_out(nearest.begin() + n, nearest.end());
-  quality.memory = memorisation(of_samples, of_held_out);
-  quality.memory_real = memorisation(of_held_out, of_held_out);
-  return quality;
+  sampling.count = checked_count(wanted, held_out);
+  return judge_samples(run.sample(sampling, options.seed), run.dataset(), split, classifier);
 }
 
 }  // namespace kindred::harness

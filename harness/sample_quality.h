@@ -60,27 +60,40 @@ struct ClassifierFigures {
 };
 
 struct SampleQuality {
-  std::string family, data, split;
+  std::string data, split;
   int64_t count = 0;  ///< N
-  int64_t training = 0;
   std::vector<SampleSpace> spaces = {};
   Memorisation memory = {}, memory_real = {};
   std::optional<ClassifierFigures> classifier = {};
 };
 
+/// N samples [N, length] (symbols i32, or real values f32) against elements of `split`, and how
+/// near they are to training elements. `classifier` may be null. Usage errors: text, fewer than 10
+/// samples or than twice as many elements in the split, a classifier of other data.
+SampleQuality judge_samples(const Tensor& samples, const data::Dataset& data, data::Split split,
+                            Run* classifier);
+
 struct SampleQualityOptions {
   int64_t count = 0;  ///< N; 0: 2000, or half of the held-out split if that is less
   uint64_t seed = 0;
-  SampleOptions sampling;  ///< its count is ignored
+  SampleOptions sampling = {};  ///< its count is ignored
 };
-
-/// Draws the samples and measures them; `classifier` may be null. Usage errors: text, a model that
-/// draws nothing, too few elements, a classifier without features or of other data.
+/// Draws from a model and judges the samples; what is wrong is said before they are drawn. Usage
+/// error also for a model that draws nothing.
 SampleQuality sample_quality(Run& run, const SampleQualityOptions& options, Run* classifier);
 
-/// {"n": ..., "values": {"precision": {"value", "real", "ideal", "reading"}, ...}, ...}.
+/// One number about samples, the same of real elements, and what to make of it.
+struct SampleMetric {
+  std::string space;  ///< "values", "features" or "classes"
+  std::string name;
+  double value = 0, real = 0;
+  std::string ideal, reading;
+};
+/// In the order of the table.
+std::vector<SampleMetric> sample_metrics(const SampleQuality& quality);
+/// {"n": ..., "values": {"precision": {"value", "real", "ideal", "reading"}, ...}, "features": ...,
+/// "classes": ..., "classifier": {"accuracy", "weights_sha256", ...}}.
 nlohmann::json to_json(const SampleQuality& quality);
-/// Metric, value, real against real, ideal, how to read it; from to_json's numbers.
-std::string sample_table(const nlohmann::json& quality);
+std::string sample_table(const SampleQuality& quality);
 
 }  // namespace kindred::harness
