@@ -99,6 +99,9 @@ class Objective {
   /// What a supervised model says of the elements of a batch: logits [B, T, K] of classes, or real values
   /// [B, T, D] in the units of the data. An objective that predicts no targets throws a usage error.
   virtual Tensor predict(const data::Batch& batch, const LikelihoodOptions& options) const;
+  /// The hidden rows that a classifier reads its classes off, [B, T, C]: what it has learned to see in
+  /// the elements of a batch. An objective without such rows throws a usage error.
+  virtual Tensor features(const data::Batch& batch, const LikelihoodOptions& options) const;
   /// The outputs of whole sequences against those of single steps. Usage error where there are none.
   virtual Parity parity(const data::Batch& batch) const;
   /// All parameters and buffers, tied ones once, with stable addresses.

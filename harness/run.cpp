@@ -208,12 +208,24 @@ Tensor Run::sample(const SampleOptions& options, uint64_t seed) {
   return objective_->sample(rng_.split("sample").split(seed), options);
 }
 
+namespace {
+LikelihoodOptions at_rate(double rate) {
+  LikelihoodOptions scored;
+  scored.rate = rate;
+  return scored;
+}
+}  // namespace
+
 Tensor Run::predict(const data::Batch& batch) {
   NoGrad off;
   const optim::EmaScope average(ema_.get(), *slab_);
-  LikelihoodOptions scored;
-  scored.rate = eval_.rate;
-  return objective_->predict(batch, scored);
+  return objective_->predict(batch, at_rate(eval_.rate));
+}
+
+Tensor Run::features(const data::Batch& batch) {
+  NoGrad off;
+  const optim::EmaScope average(ema_.get(), *slab_);
+  return objective_->features(batch, at_rate(eval_.rate));
 }
 
 Parity Run::parity(const data::Batch& batch) {

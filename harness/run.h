@@ -69,8 +69,9 @@ class Run {
   /// Scores a split with the averaged parameters, if there is an average.
   Likelihood evaluate(const LikelihoodOptions& options, data::Split split);
   Tensor sample(const SampleOptions& options, uint64_t seed);
-  /// Objective::predict and Objective::parity of a batch, with the averaged parameters if there is an average.
+  /// Objective::predict, features and parity of a batch, with the averaged parameters if there is an average.
   Tensor predict(const data::Batch& batch);
+  Tensor features(const data::Batch& batch);
   Parity parity(const data::Batch& batch);
 
   Snapshot capture();
