@@ -134,7 +134,8 @@ Tensor MaskObjective::loss(const data::Batch& batch, const Rng& rng, bool traini
   const double offset = noise.uniform(0), scale = 1.0 / static_cast<double>(B * n);
   Rows rows = empty_rows(B);
   for (int64_t b = 0; b < B; ++b) {
-    const double u = (static_cast<double>(b) + offset) / static_cast<double>(B);
+    // Each row alone is uniform on (0, 1); together they are spread evenly.
+    const double u = inside_unit(offset + static_cast<double>(b) / static_cast<double>(B));
     const Rng stream = noise.split(static_cast<uint64_t>(b));
     const Hiding hiding =
         count_masking_ ? process_.of_count(u, stream) : process_.at_time(u, stream);

@@ -6,6 +6,7 @@
 //   Images and quantised points: one sequence of pixels without context.
 // Shapes: B batch, P positions (length, for text length + 1), C width, V alphabet.
 #pragma once
+#include <functional>
 #include <span>
 #include <string>
 #include <utility>
@@ -107,10 +108,19 @@ class MaskObjective final : public harness::Objective {
     harness::DecodeOptions decode;
     Order order;
     int64_t steps;
+    int64_t first = 0;  ///< number of the sample in row 0, for `trace`
+    std::function<void(int64_t, double, int64_t, const Tensor&)> trace = {};
   };
   Drawing drawing(const harness::SampleOptions& options) const;
+  /// A symbol appears in row `row` at `position`.
+  struct Event {
+    int64_t row, position;
+  };
   /// Draws the positions `open` of state i32 [n, P], all hidden. Row b draws from streams[b].
   void fill(Tensor& state, std::span<const int64_t> open, std::span<const Rng> streams,
+            const Drawing& how) const;
+  /// Draws the symbols of events, which are ordered by row, at time t.
+  void show(Tensor& state, std::span<const Event> events, double time, std::span<const Rng> streams,
             const Drawing& how) const;
   /// Symbols behind a prompt, window by window; or whole elements that begin with it.
   Tensor continued(std::span<const int32_t> prompt, int64_t wanted, std::span<const Rng> streams,

@@ -18,11 +18,6 @@ namespace {
 /// 1 / golden ratio: u + w / phi mod 1 spreads draws evenly over any run of windows.
 constexpr double kSpread = 1 / std::numbers::phi;
 
-double fraction(double x) { return x - std::floor(x); }
-
-/// `fraction(x)` kept inside (0, 1), where the process is defined.
-double inside(double x) { return std::clamp(fraction(x), 1e-12, 1 - 1e-12); }
-
 }  // namespace
 
 Tensor MaskObjective::logits_at(const Tensor& inputs, const harness::Context& context,
@@ -57,8 +52,8 @@ MaskObjective::Scores MaskObjective::bound(std::span<const Stretch> items, const
             "a stretch of ", s.length, " symbols, ", s.known, " of them known, for ", positions_,
             " positions");
       if (s.modelled() != process.symbols()) process = MaskProcess(s.modelled(), timesteps());
-      const double u = inside(offset + kSpread * static_cast<double>(item) +
-                              static_cast<double>(draw) / static_cast<double>(D));
+      const double u = inside_unit(offset + kSpread * static_cast<double>(item) +
+                                   static_cast<double>(draw) / static_cast<double>(D));
       const Rng stream = rng.split(static_cast<uint64_t>(item)).split(draw);
       const Hiding hiding = sum_bound_ ? process.of_count(u, stream) : process.at_time(u, stream);
       set_row(rows, b, s, hiding, hiding.weight);

@@ -25,6 +25,8 @@ int64_t invert(const std::vector<double>& p, double u) {
 
 }  // namespace
 
+double inside_unit(double x) { return std::clamp(x - std::floor(x), 1e-12, 1 - 1e-12); }
+
 MaskProcess::MaskProcess(int64_t n, int64_t timesteps) : n_(n), steps_(timesteps) {
   check(n >= 1, "mask process", n, " symbols");
   check(timesteps >= 0, "mask process", timesteps, " steps of time");

@@ -45,4 +45,7 @@ class MaskProcess {
   std::vector<double> q_;
 };
 
+/// x mod 1, kept inside (0, 1): for draws that are spread evenly, (u + j/n) mod 1.
+double inside_unit(double x);
+
 }  // namespace kindred::diffusion

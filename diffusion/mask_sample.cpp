@@ -16,11 +16,6 @@ namespace {
 
 constexpr int64_t kChunk = 64;  ///< samples drawn together
 
-/// A symbol appears in row `row` at `position`.
-struct Event {
-  int64_t row, position;
-};
-
 }  // namespace
 
 MaskObjective::Drawing MaskObjective::drawing(const harness::SampleOptions& options) const {
@@ -33,6 +28,7 @@ MaskObjective::Drawing MaskObjective::drawing(const harness::SampleOptions& opti
                             "objective.sampler");
   how.steps = options.steps > 0 ? options.steps : config_.steps;
   check(how.steps >= 1, "objective.steps", how.steps, "; at least 1");
+  how.trace = options.trace;
   return how;
 }
 
@@ -54,32 +50,38 @@ void MaskObjective::fill(Tensor& state, std::span<const int64_t> open, std::span
       appear[step].push_back({b, order[i]});
     }
   }
-  int32_t* symbols = state.mutable_data<int32_t>();
   for (int64_t s = 0; s < steps; ++s) {
-    const std::vector<Event>& events = appear[s];
-    if (events.empty()) continue;
-    std::vector<int64_t> rows;  // that change now, ascending as the events are
-    std::vector<int32_t> places;
-    for (const Event& e : events) {
-      if (rows.empty() || rows.back() != e.row) rows.push_back(e.row);
-      places.push_back(
-          static_cast<int32_t>((static_cast<int64_t>(rows.size()) - 1) * positions_ + e.position));
-    }
-    const auto R = static_cast<int64_t>(rows.size());
-    Tensor inputs = Tensor::empty({R, positions_}, DType::i32);
-    for (int64_t r = 0; r < R; ++r)
-      std::copy_n(symbols + rows[r] * positions_, positions_,
-                  inputs.mutable_data<int32_t>() + r * positions_);
-    harness::Context context;
-    context.time = Tensor::full({R}, 1 - static_cast<double>(s) / static_cast<double>(steps));
-    const Tensor z = logits_at(inputs, context, places).to(DType::f32);
-    for (std::size_t e = 0; e < events.size(); ++e) {
-      const auto row = z.span<float>().subspan(e * static_cast<std::size_t>(alphabet_),
-                                               static_cast<std::size_t>(alphabet_));
-      const double u = streams[events[e].row].split("symbol").uniform(events[e].position);
-      symbols[events[e].row * positions_ + events[e].position] =
-          harness::inverse_cdf(harness::filtered_probabilities(row, how.decode), u);
-    }
+    const double time = 1 - static_cast<double>(s) / static_cast<double>(steps);
+    if (how.trace) how.trace(s, time, how.first, harness::columns(state, context_, spec_.length));
+    if (!appear[s].empty()) show(state, appear[s], time, streams, how);
+  }
+  if (how.trace) how.trace(steps, 0, how.first, harness::columns(state, context_, spec_.length));
+}
+
+void MaskObjective::show(Tensor& state, std::span<const Event> events, double time,
+                         std::span<const Rng> streams, const Drawing& how) const {
+  int32_t* symbols = state.mutable_data<int32_t>();
+  std::vector<int64_t> rows;  // that change now, ascending as the events are
+  std::vector<int32_t> places;
+  for (const Event& e : events) {
+    if (rows.empty() || rows.back() != e.row) rows.push_back(e.row);
+    const auto r = static_cast<int64_t>(rows.size()) - 1;
+    places.push_back(static_cast<int32_t>(r * positions_ + e.position));
+  }
+  const auto R = static_cast<int64_t>(rows.size());
+  Tensor inputs = Tensor::empty({R, positions_}, DType::i32);
+  for (int64_t r = 0; r < R; ++r)
+    std::copy_n(symbols + rows[r] * positions_, positions_,
+                inputs.mutable_data<int32_t>() + r * positions_);
+  harness::Context context;
+  context.time = Tensor::full({R}, time);
+  const Tensor z = logits_at(inputs, context, places).to(DType::f32);
+  const auto V = static_cast<std::size_t>(alphabet_);
+  for (std::size_t e = 0; e < events.size(); ++e) {
+    const auto p = harness::filtered_probabilities(z.span<float>().subspan(e * V, V), how.decode);
+    const auto [row, position] = events[e];
+    symbols[row * positions_ + position] =
+        harness::inverse_cdf(p, streams[row].split("symbol").uniform(position));
   }
 }
 
@@ -143,7 +145,9 @@ Tensor MaskObjective::sample(const Rng& rng, const harness::SampleOptions& optio
     check(s == harness::kGap || (s >= 0 && s < alphabet_), "sample", "symbol ", s,
           " to fill around is outside the alphabet of ", alphabet_);
   const NoGrad no_graph;
-  const Drawing how = drawing(options);
+  check(options.labels.empty() && options.guidance == 0, "sample",
+        "the objective mask is not conditioned on classes");
+  Drawing how = drawing(options);
   std::vector<int32_t> prompt = options.prompt;
   if (text() && prompt.empty()) prompt.push_back(harness::first_symbol(spec_));
   const auto given = static_cast<int64_t>(prompt.size());
@@ -155,6 +159,7 @@ Tensor MaskObjective::sample(const Rng& rng, const harness::SampleOptions& optio
   Tensor result;
   for (int64_t first = 0; first < options.count; first += kChunk) {
     const int64_t count = std::min(kChunk, options.count - first);
+    how.first = first;
     std::vector<Rng> streams;
     for (int64_t k = first; k < first + count; ++k)
       streams.push_back(rng.split(static_cast<uint64_t>(k)));
