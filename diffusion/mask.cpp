@@ -18,7 +18,7 @@ namespace kindred::diffusion {
 namespace {
 
 constexpr const char* kWhere = "objective mask";
-constexpr double kMaskStd = 0.02;  // as the rows of the embedding
+constexpr double kRowStd = 0.02;  // of the embedding, and of the row for a hidden symbol
 
 /// Refuses data without symbols before anything is built from their size.
 const data::DataSpec& checked(const data::DataSpec& spec) {
@@ -62,7 +62,7 @@ MaskObjective::MaskObjective(const data::DataSpec& spec, const MaskConfig& confi
       context_(text() ? 1 : 0),
       positions_(spec.length + context_),
       layers_(harness::SymbolLayers::make(symbols, alphabet_, width, rng)),
-      mask_(nn::normal({width}, kMaskStd, rng.split("mask"), nn::Role::embedding)),
+      mask_(nn::normal({width}, kRowStd, rng.split("mask"), nn::Role::embedding)),
       process_(spec.length, loss_ == Loss::d3pm ? std::max<int64_t>(config.timesteps, 0) : 0) {
   check(config.timesteps >= 1, "objective.timesteps", config.timesteps, "; at least 1");
   check(config.auxiliary >= 0 && std::isfinite(config.auxiliary), "objective.auxiliary",
@@ -111,7 +111,9 @@ void MaskObjective::set_row(Rows& rows, int64_t b, const Stretch& stretch, const
 Tensor MaskObjective::hidden_states(const Tensor& inputs, const harness::Context& context) const {
   const int64_t C = layers_.width();
   const Tensor table = concat({layers_.embedding.table.value, reshape(mask_.value, {1, C})}, 0);
-  return backbone_.forward(take(table, inputs), context);
+  const Tensor x = take(table, inputs);
+  // Time features are of size 1; beside them the rows of the table would hardly be seen.
+  return backbone_.forward(config_.time ? scale(x, 1 / kRowStd) : x, context);
 }
 
 Tensor MaskObjective::logits(const Tensor& inputs, const harness::Context& context) const {

@@ -2,6 +2,7 @@
 // are one-hot rows (zeros where a symbol is hidden), outputs are ln p(x_i | all symbols that are
 // shown).
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <vector>
@@ -154,8 +155,19 @@ struct HeldSymbols final : data::Dataset {
         {count, about.length});
     return batch;
   }
-  data::Batch batch(data::Split split, const Rng&, int64_t, int64_t count) const override {
-    return elements(split, 0, count);
+  data::Batch batch(data::Split, const Rng& rng, int64_t step, int64_t count) const override {
+    const bool text = about.modality == data::Modality::text;
+    const int64_t width = about.length + text;
+    const Rng draws = rng.split(static_cast<uint64_t>(step));
+    data::Batch batch;
+    batch.symbols = Tensor::empty({count, width}, DType::i32);
+    for (int64_t b = 0; b < count; ++b) {
+      const int64_t starts = text ? size({}) - about.length : size({});
+      const auto k = static_cast<int64_t>(draws.below(static_cast<uint64_t>(starts), b));
+      std::copy_n(symbols.data() + (text ? k : k * width), width,
+                  batch.symbols.mutable_data<int32_t>() + b * width);
+    }
+    return batch;
   }
 };
 

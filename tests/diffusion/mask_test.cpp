@@ -81,8 +81,7 @@ TEST_CASE("mask process: the numbers of hidden symbols are those of the integral
       const double t = (j + 0.5) / cells;
       integral += choose_of(n, k) * std::pow(t, k - 1) * std::pow(1 - t, n - k) / cells;
     }
-    const double of_process =
-        continuous.count_probabilities()[k - 1] * n / static_cast<double>(k);
+    const double of_process = continuous.count_probabilities()[k - 1] * n / static_cast<double>(k);
     CHECK(of_process == Approx(integral).epsilon(1e-7));
   }
   for (const int64_t T : {1, 2, 7, 1000}) {
