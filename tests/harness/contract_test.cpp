@@ -83,7 +83,7 @@ TEST_CASE("contract: every backbone and every objective fits some data") {
     INFO(objective.name);
     CHECK(fits_any(objective.name + "/"));
   }
-  int readers = 0, two_way = 0, denoisers = 0;
+  int readers = 0, two_way = 0, denoisers = 0, fillers = 0;
   for (const auto& backbone : backbones()) {
     INFO(backbone.name);
     CHECK(fits_any("/" + backbone.name + " on "));
@@ -96,11 +96,15 @@ TEST_CASE("contract: every backbone and every objective fits some data") {
     CHECK(fits("forecast/" + backbone.name, "real targets") == classify);
     readers += ar;
     two_way += classify;
+    // Diffusion of symbols takes what denoises images, and all that reads text both ways.
+    CHECK(fits("mask/" + backbone.name, "images") == fits("gaussian/" + backbone.name, "images"));
+    fillers += fits("mask/" + backbone.name, "text");
     denoisers += fits("gaussian/" + backbone.name, "images");
   }
   CHECK(readers >= 8);  // attention, s4, s4d, lssl, s5, mamba, lstm, gru
   CHECK(two_way >= 8);
   CHECK(denoisers >= 9);  // and unet
+  CHECK(fillers >= 9);  // all but unet
   CHECK(fits("gaussian/unet", "images"));
   CHECK(fits("classify/unet", "images"));
   CHECK(fits("gaussian/mlp", "quantised points"));
@@ -112,7 +116,8 @@ TEST_CASE("contract: every backbone and every objective fits some data") {
        {"classify/s4d on text", "classify/s4d on quantised points", "classify/s4d on real targets",
         "forecast/s4d on labels", "forecast/s4d on images", "ar/s4d on labels",
         "ar/s4d on real targets", "gaussian/s4d on labels", "gaussian/s4d on real targets",
-        "flow/mlp on text", "flow/mlp on labels", "flow/mlp on real targets"})
+        "flow/mlp on text", "flow/mlp on labels", "flow/mlp on real targets", "mask/s4d on labels",
+        "mask/s4d on real targets", "mask/s4d on real points", "mask/unet on text"})
     CHECK(seen.count(none) == 0);
 }
 
@@ -214,6 +219,7 @@ TEST_CASE("contract: the likelihood has its kind and is not below the entropy") 
                                                                      {"classify", Kind::exact},
                                                                      {"flow", density},
                                                                      {"forecast", Kind::exact},
+                                                                     {"mask", Kind::bound},
                                                                      {"gaussian", Kind::estimate}})
       if (c.objective == objective) CHECK(l.kind == kind);
     const bool supervised = c.objective == "classify" || c.objective == "forecast";
@@ -221,7 +227,7 @@ TEST_CASE("contract: the likelihood has its kind and is not below the entropy") 
                                     : c.objective == "classify" ? "bits/label"
                                                                 : run.spec().unit()));
     CHECK(run.objective().score_unit() == l.unit);
-    CHECK(l.metrics.empty() != supervised);
+    CHECK(l.metrics.empty() != (supervised || c.objective == "mask"));
     CHECK(!l.note.empty());
     REQUIRE(l.bits.size() == l.symbols.size());
     REQUIRE(!l.bits.empty());
