@@ -1,4 +1,5 @@
 // The studies that `kindred reproduce` knows by name, from the rooms that do the work.
+#include "diffusion/langevin_study.h"
 #include "harness/ngram_study.h"
 #include "harness/study.h"
 #include "ssm/studies.h"
@@ -20,6 +21,10 @@ const RegisterStudy speed("hippo_scan_speed", "elements a second of an online pr
                           ssm::scan_speed);
 const RegisterStudy ranks("hippo_block_ranks", "ranks of the off-diagonal blocks of the measures",
                           ssm::block_rank_table);
+const RegisterStudy langevin("langevin_modes",
+                             "mode weights and variances of plain, Metropolis-adjusted and "
+                             "annealed Langevin dynamics",
+                             diffusion::langevin_modes);
 
 const RegisterStudy ngram("ngram", "bits a symbol of n-gram counts on a text", harness::ngram_study);
 

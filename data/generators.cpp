@@ -58,11 +58,14 @@ std::array<double, 2> draw(const std::string& name, Draws& d) {
 
 int64_t limited(int64_t count, int64_t limit) { return limit ? std::min(count, limit) : count; }
 
+/// grad log p of the data blurred by N(0, blur^2 I), at x [B, D].
+using TrueScore = std::function<Tensor(const Tensor& x, double blur)>;
+
 /// Splits of elements of spec.length numbers, symbols where it has levels: write(stream of the
 /// split, number of the element, rows) fills in one. The sha256 of all goes into the spec.
 template <class Write>
 std::shared_ptr<const Dataset> make_elements(DataSpec spec, const DataOptions& options,
-                                             Write write) {
+                                             Write write, TrueScore score = {}) {
   const Rng rng = Rng(options.seed).split(options.name);
   const bool symbols = spec.levels > 0;
   std::array<Rows, 3> splits;
@@ -82,7 +85,7 @@ std::shared_ptr<const Dataset> make_elements(DataSpec spec, const DataOptions& o
         sha256({static_cast<const char*>(raw), total * (symbols ? 1 : sizeof(float))}) + '\n';
   }
   spec.sha256 = sha256(digests);
-  return make_element_dataset(std::move(spec), std::move(splits));
+  return make_element_dataset(std::move(spec), std::move(splits), std::move(score));
 }
 
 std::shared_ptr<const Dataset> make_chain(DataSpec spec, const DataOptions& options) {
@@ -114,7 +117,10 @@ std::shared_ptr<const Dataset> make_points(DataSpec spec, const DataOptions& opt
   spec.width = spec.length = 2;
   spec.entropy_bits =
       (levels ? entropy_bits(cell_masses(law, levels)) : differential_entropy_bits(law)) / 2;
-  return make_elements(std::move(spec), options, [&](const Rng& rng, int64_t index, Rows& rows) {
+  TrueScore score;
+  if (levels == 0 && !law.uniform)
+    score = [law](const Tensor& x, double blur) { return planar_score(law, x, blur); };
+  const auto write = [&](const Rng& rng, int64_t index, Rows& rows) {
     const auto point = planar_point(options.name, rng, index, levels > 0);
     for (int k = 0; k < 2; ++k) {
       const double cell =
@@ -124,7 +130,8 @@ std::shared_ptr<const Dataset> make_points(DataSpec spec, const DataOptions& opt
       else
         rows.values[2 * index + k] = static_cast<float>(point[k]);
     }
-  });
+  };
+  return make_elements(std::move(spec), options, write, std::move(score));
 }
 
 std::shared_ptr<const Dataset> make_markov_text(DataSpec spec, const DataOptions& options) {

@@ -7,6 +7,9 @@
 #include "autodiff/choice.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
+#include "diffusion/energy.h"
+#include "diffusion/model_units.h"
+#include "diffusion/training.h"
 #include "harness/config.h"
 
 namespace kindred::diffusion {
@@ -15,31 +18,6 @@ namespace {
 constexpr const char* kWhere = "objective gaussian";
 constexpr double kModelSd = 0.5;  // of real vectors in model units
 
-GaussianPath path_of(const TrainingConfig& c) {
-  const auto either = [](double given, double standard) { return given > 0 ? given : standard; };
-  if (c.path == "edm") return edm_path(either(c.sigma_min, 0.002), either(c.sigma_max, 80));
-  if (c.path == "ve") return ve_path(either(c.sigma_min, 0.01), either(c.sigma_max, 50));
-  check_word(c.path, {"edm", "ve", "vp", "sub-vp"}, "objective.path");
-  check(c.sigma_min == 0 && c.sigma_max == 0, kWhere, "path ", c.path,
-        " has fixed noise levels; leave sigma_min and sigma_max at 0");
-  return c.path == "vp" ? vp_path() : sub_vp_path();
-}
-
-/// Standard deviation of the elements of a batch. Symbols count as their cells on [-1, 1]: the
-/// uniform noise inside a cell adds (2/K)^2 / 12.
-double standard_deviation(const data::Batch& batch, int64_t levels) {
-  const Tensor& x = levels > 0 ? batch.symbols : batch.values;
-  const double width = levels > 0 ? 2 / static_cast<double>(levels) : 1;
-  double total = 0, squares = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) {
-    const double value = width * x.item(i);
-    total += value;
-    squares += value * value;
-  }
-  const auto n = static_cast<double>(x.numel());
-  const double mean = total / n, variance = squares / n - mean * mean;
-  return std::sqrt(std::max(variance, 0.0) + (levels > 0 ? width * width / 12 : 0));
-}
 }  // namespace
 
 GaussianObjective::GaussianObjective(const data::DataSpec& spec, harness::AnyBackbone backbone,
@@ -47,25 +25,18 @@ GaussianObjective::GaussianObjective(const data::DataSpec& spec, harness::AnyBac
     : spec_(spec),
       backbone_(std::move(backbone)),
       config_(config),
-      path_(path_of(config.training)),
+      path_(training_path(config.training)),
       data_sd_{Tensor::full({1}, config.training.sigma_data), nn::Role::buffer} {
   check(spec.modality != data::Modality::sequence, kWhere, "data \"", spec.name,
         "\" are sequences with targets; choose the objective ",
         spec.target_channels > 0 ? "forecast" : "classify");
   check(spec.modality != data::Modality::text, kWhere,
         "Gaussian diffusion works on images and points; for text choose transformer or ssm");
-  check_word(config.training.preconditioning, {"auto", "edm", "ve", "vp"},
-             "objective.preconditioning");
-  check_word(config.training.weighting, {"auto", "edm", "score", "likelihood", "importance"},
-             "objective.weighting");
+  check_training(config.training);
   check_word(config.likelihood.divergence, {"auto", "hutchinson", "exact"}, "objective.divergence");
   check_sampler(config.sampling.sampler);
-  check(config.training.sigma_data >= 0, kWhere, "sigma_data must not be negative, got ",
-        config.training.sigma_data);
   check(config.sampling.steps >= 2, kWhere, "the sampler needs at least 2 steps, got ",
         config.sampling.steps);
-  check(config.training.fourier >= -1 && config.training.fourier <= 3, kWhere,
-        "fourier must be -1 to 3, got ", config.training.fourier);
   check(config.likelihood.rtol > 0, kWhere, "rtol must be positive, got ", config.likelihood.rtol);
 }
 
@@ -80,7 +51,7 @@ double GaussianObjective::model_sd() const {
 
 void GaussianObjective::measure(const data::Batch& batch) const {
   if (data_sd_.value.item() > 0) return;
-  const double sd = standard_deviation(batch, spec_.levels);
+  const double sd = moments(batch, spec_.levels).sd;
   check(sd > 0 && std::isfinite(sd), kWhere, "the data do not vary (standard deviation ", sd,
         "); set objective.sigma_data");
   Tensor shared = data_sd_.value;  // a handle on the same buffer
@@ -88,10 +59,16 @@ void GaussianObjective::measure(const data::Batch& batch) const {
 }
 
 Network GaussianObjective::network(bool training, const Rng& dropout) const {
-  return [this, training, dropout](const Tensor& x, const Tensor& noise) {
-    const harness::Context context{noise, training, dropout, recompute};
+  const Network field = [this, training, dropout](const Tensor& x, const Tensor& noise) {
+    const harness::Context context{config_.training.noise_input ? noise : Tensor(), training,
+                                   dropout, recompute};
     const Shape grid{x.dim(0), spec_.height * spec_.width, spec_.channels};
     return reshape(backbone_.forward(with_features(reshape(x, grid), noise), context), x.shape());
+  };
+  if (config_.training.network == "score") return field;
+  return [field](const Tensor& x, const Tensor& noise) {
+    const auto at_level = [&](const Tensor& y) { return field(y, noise); };
+    return gradient_field(inner_product_energy(at_level))(x);
   };
 }
 
@@ -122,20 +99,17 @@ Tensor GaussianObjective::with_features(const Tensor& x, const Tensor& noise) co
 }
 
 Preconditioning GaussianObjective::preconditioning() const {
-  std::string which = config_.training.preconditioning;
-  if (which == "auto") which = path_.name == "ve" ? "ve" : path_.name == "edm" ? "edm" : "vp";
-  return which == "ve"   ? ve_preconditioning()
-         : which == "vp" ? vp_preconditioning()
-                         : edm_preconditioning(model_sd());
+  return training_preconditioning(config_.training, path_, model_sd());
 }
 
 NoiseLevels GaussianObjective::levels() const {
-  std::string which = config_.training.weighting;
-  if (which == "auto") which = path_.name == "edm" ? "edm" : "score";
-  if (which == "edm")
-    return edm_levels(config_.training.p_mean, config_.training.p_std, model_sd());
-  if (which == "score") return score_levels(path_);
-  return which == "likelihood" ? likelihood_levels(path_) : importance_levels(path_);
+  return training_levels(config_.training, path_, model_sd(), spec_.length);
+}
+
+LevelMatching GaussianObjective::matching() const {
+  const TrainingConfig& c = config_.training;
+  return {parse_matching(c.matching, "objective.matching"), parse_probe(c.probe, "objective.probe"),
+          c.probes, c.stratified};
 }
 
 Denoiser GaussianObjective::denoiser() const {
@@ -144,26 +118,9 @@ Denoiser GaussianObjective::denoiser() const {
 
 Tensor GaussianObjective::loss(const data::Batch& batch, const Rng& rng, bool training) const {
   measure(batch);
-  Tensor x0;
-  if (spec_.levels > 0) {
-    const Tensor& k = batch.symbols;
-    check(k.defined() && k.rank() == 2 && k.dim(1) == spec_.length, kWhere, "needs symbols [B, ",
-          spec_.length, "]");
-    x0 = rng.split("dequantise").uniform(k.shape());
-    const float width = 2.0f / static_cast<float>(spec_.levels);
-    for (int64_t i = 0; i < k.numel(); ++i) {
-      float& y = x0.mutable_data<float>()[i];
-      y = width * (static_cast<float>(k.data<int32_t>()[i]) + y) - 1;
-    }
-  } else {
-    check(batch.values.defined() && batch.values.rank() == 2 && batch.values.dim(1) == spec_.length,
-          kWhere, "needs values [B, ", spec_.length, "]");
-    x0 = batch.values.clone();
-    const auto factor = static_cast<float>(unit());
-    for (int64_t i = 0; i < x0.numel(); ++i) x0.mutable_data<float>()[i] *= factor;
-  }
-  return denoising_loss(preconditioning(), levels(), network(training, rng.split("dropout")), x0,
-                        rng.split("diffusion"), config_.training.stratified);
+  const Tensor x0 = model_elements(batch, spec_, unit(), rng.split("dequantise"), kWhere);
+  return matching_loss(matching(), preconditioning(), levels(),
+                       network(training, rng.split("dropout")), x0, rng.split("diffusion"));
 }
 
 std::vector<nn::NamedParameter> GaussianObjective::parameters() {
@@ -174,10 +131,13 @@ std::vector<nn::NamedParameter> GaussianObjective::parameters() {
 }
 
 double GaussianObjective::expected_initial_loss() const {
-  if (data_sd_.value.item() > 0) return initial_loss(preconditioning(), levels(), model_sd());
+  const TrainingConfig& c = config_.training;
+  if (data_sd_.value.item() > 0)
+    return initial_loss(preconditioning(), levels(), model_sd(), matching().kind);
   const bool standard =
-      config_.training.weighting == "auto" && config_.training.preconditioning == "auto";
-  return standard ? 1.0 : std::numeric_limits<double>::quiet_NaN();
+      c.weighting == "auto" && c.preconditioning == "auto" && c.matching == "denoising";
+  return standard && c.path != "vdm" && c.levels == 0 ? 1.0
+                                                      : std::numeric_limits<double>::quiet_NaN();
 }
 
 namespace {
@@ -186,6 +146,7 @@ const harness::RegisterObjective registered(
      [](const data::DataSpec& spec, const std::string& backbone, harness::Settings& settings,
         const Rng& rng) {
        GaussianConfig config;
+       apply_preset(settings, spec.length);
        settings.read("objective", config.training);
        settings.read("objective", config.sampling);
        settings.read("objective", config.likelihood);
@@ -196,7 +157,8 @@ const harness::RegisterObjective registered(
            .height = spec.height,
            .width = spec.width,
            .causal = false,
-           .time = true};
+           .time = config.training.noise_input,
+           .smooth = config.training.matching != "denoising" || config.training.network != "score"};
        return std::make_unique<GaussianObjective>(
            spec, harness::find_backbone(backbone).make(shape, settings, rng.split("backbone")),
            config);
