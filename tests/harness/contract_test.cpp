@@ -103,6 +103,12 @@ TEST_CASE("contract: every backbone and every objective fits some data") {
   CHECK(denoisers >= 9);  // and unet
   CHECK(fits("gaussian/unet", "images"));
   CHECK(fits("classify/unet", "images"));
+  for (const char* data : {"images", "quantised points", "real points"}) {
+    CHECK(fits("gaussian/dit", data));
+    CHECK(fits("gaussian/s4", data));
+  }
+  CHECK(fits("classify/dit", "images"));
+  CHECK(fits("classify/dit", "labels"));
   CHECK(fits("gaussian/mlp", "quantised points"));
   CHECK(fits("gaussian/mlp", "real points"));
   for (const char* none :
