@@ -118,6 +118,15 @@ harness::Snapshot read_trained(const std::string& path, std::string* found_at) {
   return std::move(found->snapshot);
 }
 
+namespace {
+/// Options that came later, with defaults that would make another model than an older file holds.
+void keep_older_model(harness::Settings& settings, const harness::Snapshot& snapshot, const std::string& path) {
+  const auto& name = snapshot.backbone;
+  const bool filmed = name == "s4" || name == "s4d" || name == "s5" || name == "lssl" || name == "mamba";
+  if (filmed && !settings.has("model.conditioning")) settings.set("model.conditioning", "input", path);
+}
+}  // namespace
+
 harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& path, const CommandLine& line) {
   std::vector<std::string> changes;
   if (line.has("threads")) changes.push_back("run.threads=" + std::to_string(line.get<int64_t>("threads")));
@@ -132,6 +141,7 @@ harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& 
   // By what it is, as the meaning of "ssm" and its like may have changed since.
   if (settings.get("run.family", "").find('/') == std::string::npos)
     settings.set("run.family", snapshot.objective + '/' + snapshot.backbone, path);
+  keep_older_model(settings, snapshot, path);
   bool other_data = false;  // asked for by name: a model may be scored on data it was not trained on
   for (const std::string& assignment : changes) {
     settings.set_assignment(assignment);

@@ -108,6 +108,12 @@ TEST_CASE("contract: every backbone and every objective fits some data") {
   CHECK(fillers >= 9);  // all but unet
   CHECK(fits("gaussian/unet", "images"));
   CHECK(fits("classify/unet", "images"));
+  for (const char* data : {"images", "quantised points", "real points"}) {
+    CHECK(fits("gaussian/dit", data));
+    CHECK(fits("gaussian/s4", data));
+  }
+  CHECK(fits("classify/dit", "images"));
+  CHECK(fits("classify/dit", "labels"));
   CHECK(fits("gaussian/mlp", "quantised points"));
   CHECK(fits("gaussian/mlp", "real points"));
   CHECK(fits("flow/unet", "images"));
