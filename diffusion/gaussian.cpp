@@ -15,6 +15,8 @@ namespace {
 constexpr const char* kWhere = "objective gaussian";
 constexpr double kModelSd = 0.5;  // of real vectors in model units
 
+}  // namespace
+
 GaussianPath path_of(const TrainingConfig& c) {
   const auto either = [](double given, double standard) { return given > 0 ? given : standard; };
   if (c.path == "edm") return edm_path(either(c.sigma_min, 0.002), either(c.sigma_max, 80));
@@ -25,6 +27,12 @@ GaussianPath path_of(const TrainingConfig& c) {
   return c.path == "vp" ? vp_path() : sub_vp_path();
 }
 
+std::string scaling_of(const TrainingConfig& c, const GaussianPath& path) {
+  if (c.preconditioning != "auto") return c.preconditioning;
+  return path.name == "ve" || path.name == "edm" ? path.name : "vp";
+}
+
+namespace {
 /// Standard deviation of the elements of a batch. Symbols count as their cells on [-1, 1]: the
 /// uniform noise inside a cell adds (2/K)^2 / 12.
 double standard_deviation(const data::Batch& batch, int64_t levels) {
@@ -58,7 +66,9 @@ GaussianObjective::GaussianObjective(const data::DataSpec& spec, harness::AnyBac
              "objective.preconditioning");
   check_word(config.training.weighting, {"auto", "edm", "score", "likelihood", "importance"},
              "objective.weighting");
-  check_word(config.likelihood.divergence, {"auto", "hutchinson", "exact"}, "objective.divergence");
+  parse_encoding("objective.encoding", config.training.encoding);
+  check_likelihood(config.likelihood, spec);
+  check_scored_range();
   check_sampler(config.sampling.sampler);
   check(config.training.sigma_data >= 0, kWhere, "sigma_data must not be negative, got ",
         config.training.sigma_data);
@@ -66,7 +76,6 @@ GaussianObjective::GaussianObjective(const data::DataSpec& spec, harness::AnyBac
         config.sampling.steps);
   check(config.training.fourier >= -1 && config.training.fourier <= 3, kWhere,
         "fourier must be -1 to 3, got ", config.training.fourier);
-  check(config.likelihood.rtol > 0, kWhere, "rtol must be positive, got ", config.likelihood.rtol);
 }
 
 double GaussianObjective::unit() const {
@@ -122,8 +131,7 @@ Tensor GaussianObjective::with_features(const Tensor& x, const Tensor& noise) co
 }
 
 Preconditioning GaussianObjective::preconditioning() const {
-  std::string which = config_.training.preconditioning;
-  if (which == "auto") which = path_.name == "ve" ? "ve" : path_.name == "edm" ? "edm" : "vp";
+  const std::string which = scaling_of(config_.training, path_);
   return which == "ve"   ? ve_preconditioning()
          : which == "vp" ? vp_preconditioning()
                          : edm_preconditioning(model_sd());
@@ -149,7 +157,9 @@ Tensor GaussianObjective::loss(const data::Batch& batch, const Rng& rng, bool tr
     const Tensor& k = batch.symbols;
     check(k.defined() && k.rank() == 2 && k.dim(1) == spec_.length, kWhere, "needs symbols [B, ",
           spec_.length, "]");
-    x0 = rng.split("dequantise").uniform(k.shape());
+    const bool centre =
+        parse_encoding("objective.encoding", config_.training.encoding) == Encoding::centre;
+    x0 = centre ? Tensor::full(k.shape(), 0.5) : rng.split("dequantise").uniform(k.shape());
     const float width = 2.0f / static_cast<float>(spec_.levels);
     for (int64_t i = 0; i < k.numel(); ++i) {
       float& y = x0.mutable_data<float>()[i];

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "diffusion/path.h"
+
 namespace kindred::diffusion {
 
 /// [objective]
@@ -16,6 +18,7 @@ struct TrainingConfig {
   double sigma_min = 0, sigma_max = 0;
   bool stratified = true;
   int64_t fourier = -1;
+  std::string encoding = "uniform";
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
@@ -35,7 +38,15 @@ struct TrainingConfig {
     visit("fourier", self.fourier,
           "pairs of Fourier features of the noisy input, for quantised data; -1: 2 for images, 0 "
           "for points");
+    visit("encoding", self.encoding,
+          "integers as training sees them: uniform (noise in their cell, fresh in every batch), or "
+          "centre of the cell (VDM; for the bounds)");
   }
 };
+
+/// The noise process. Usage error for a path that is not known, or whose noise levels are fixed.
+GaussianPath path_of(const TrainingConfig& config);
+/// Preconditioning of the network: "edm", "ve" or "vp".
+std::string scaling_of(const TrainingConfig& config, const GaussianPath& path);
 
 }  // namespace kindred::diffusion

@@ -1,4 +1,4 @@
-// Snapshot: everything a run needs to go on bit for bit, as one HDF5 file (format 1.0).
+// Snapshot: everything a run needs to go on bit for bit, as one HDF5 file (format 1.1).
 //
 //   /                 format, format_major, format_minor, features_required, features_optional,
 //                     writer, created_utc, config_sha256, root_digest
@@ -6,7 +6,7 @@
 //   /params/<module>/<name>, /buffers/...      tensors with role, lr_group, frozen, axes
 //   /optimizer        type, step, hyper; slots/<slot>/<as in params>
 //   /ema/<k>/...      decay, updates; /schedule kind, params; /rng algorithm, streams
-//   /data             name, source_sha256, split_rule, perm_key, global_sample, epoch
+//   /data             name, source_sha256, split_rule, perm_key, global_sample, epoch, levels (1.1)
 //   /loop             step, tokens, flops, wall_s, ...; /metrics/<set>/{step,<name>}
 //   /provenance, /digests
 //
@@ -63,6 +63,7 @@ struct RngStream {
 struct DataState {
   std::string name, source_sha256, split_rule;
   uint64_t perm_key = 0, global_sample = 0, epoch = 0;
+  int64_t levels = -1;  ///< of its symbols, 0: real values; -1: a file of format 1.0 does not say
 };
 
 struct LoopState {
