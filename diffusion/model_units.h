@@ -1,8 +1,9 @@
 // Data as diffusion models see them. Integers k of K levels become y = 2 (k + u)/K - 1 with fresh
-// u ~ U[0, 1), so that they have a density on [-1, 1]; real vectors are scaled.
+// u ~ U[0, 1), so that they have a density on [-1, 1], or u = 1/2; real vectors are scaled.
 #pragma once
 #include "autodiff/rng.h"
 #include "data/spec.h"
+#include "diffusion/levels.h"
 
 namespace kindred::diffusion {
 
@@ -12,9 +13,9 @@ struct Moments {
 /// Over all numbers of a batch, in the units of real values; symbols as their cells on [-1, 1]: the
 /// uniform noise inside a cell adds (2/K)^2 / 12 to the variance.
 Moments moments(const data::Batch& batch, int64_t levels);
-/// x [B, D] f32 of a training batch: dequantised symbols, or real values times `scale`. Usage error
+/// x [B, D] f32 of a training batch: encoded symbols, or real values times `scale`. Usage error
 /// under `where` for a batch that does not fit the spec.
 Tensor model_elements(const data::Batch& batch, const data::DataSpec& spec, double scale,
-                      const Rng& rng, const char* where);
+                      Encoding encoding, const Rng& rng, const char* where);
 
 }  // namespace kindred::diffusion

@@ -5,6 +5,7 @@
 
 #include "autodiff/choice.h"
 #include "diffusion/choose.h"
+#include "diffusion/levels.h"
 
 namespace kindred::diffusion {
 
@@ -130,6 +131,7 @@ void check_training(const TrainingConfig& c) {
   check_word(c.network, {"score", "energy"}, "objective.network");
   parse_matching(c.matching, "objective.matching");
   parse_probe(c.probe, "objective.probe");
+  parse_encoding("objective.encoding", c.encoding);
   check(c.probes > 0, kWhere, "probes must be positive, got ", c.probes);
   check(c.levels == -1 || c.levels == 0 || c.levels >= 2, kWhere, "levels = ", c.levels,
         "; two or more, 0 for continuous ones, or -1");
@@ -147,10 +149,14 @@ void check_training(const TrainingConfig& c) {
         "objective.fourier = 0 with noise_input = false");
 }
 
+std::string preconditioning_name(const TrainingConfig& c, const GaussianPath& path) {
+  if (c.preconditioning != "auto") return c.preconditioning;
+  return path.name == "ve" || path.name == "edm" ? path.name : "vp";
+}
+
 Preconditioning training_preconditioning(const TrainingConfig& c, const GaussianPath& path,
                                          double sigma_data) {
-  std::string which = c.preconditioning;
-  if (which == "auto") which = path.name == "ve" || path.name == "edm" ? path.name : "vp";
+  const std::string which = preconditioning_name(c, path);
   if (which == "ve") return ve_preconditioning();
   if (which == "vp") return vp_preconditioning();
   if (which == "vdm") return vdm_preconditioning();
