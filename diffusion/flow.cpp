@@ -309,8 +309,10 @@ std::string FlowObjective::note(double draw_variance, double symbols) const {
 
 Tensor FlowObjective::sample(const Rng& rng, const harness::SampleOptions& options) const {
   const NoGrad no_graph;
-  check(options.sampler.empty() && options.steps == 0, kWhere,
-        "draws with its inverse in one pass: there are no sampler and no steps to choose");
+  check(options.sampler.empty() && options.steps == 0 && !options.trace, kWhere,
+        "draws with its inverse in one pass: there are no sampler, steps or trace to choose");
+  check(options.labels.empty() && options.guidance == 0, kWhere,
+        "models elements without their classes: it draws none of a given class");
   check(spread_.value.item() > 0, kWhere, "the scale of the data is not known yet: train first");
   const int64_t D = spec_.length, K = spec_.levels;
   const Scale scale{config_.alpha};

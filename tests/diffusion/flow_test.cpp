@@ -402,6 +402,9 @@ TEST_CASE("flow: what does not fit is refused", "[flow]") {
   CHECK_THAT(message_of(Fault::usage, [&] { flow.sample(Rng(1), options); }), has("train first"));
   options.sampler = "heun";
   CHECK_THAT(message_of(Fault::usage, [&] { flow.sample(Rng(1), options); }), has("no sampler"));
+  options = {};
+  options.labels = {3};
+  CHECK_THAT(message_of(Fault::usage, [&] { flow.sample(Rng(1), options); }), has("class"));
   data::Batch constant;
   constant.values = Tensor::ones({8, 2});
   CHECK_THAT(message_of(Fault::usage, [&] { flow.loss(constant, Rng(1), true); }),
