@@ -22,7 +22,7 @@ struct MlpConfig {
   std::string activation = "silu";
   std::string conditioning = "film";
   int64_t time_width = 64;
-  double time_scale = 1;
+  double time_scale = nn::kTimeScale;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {

@@ -4,9 +4,9 @@
 // e [B,E] embeds noise feature and label, S is a 1x1 convolution where the channels change. A level
 // halves the image by a stride-2 convolution on the way down and doubles it by nearest neighbours
 // on the way up, where it meets the level's own output again. Odd sizes work: 7 -> 4 -> 7.
-// NCSN++ multiplies y by sqrt(1/2) (Song et al. 2021). Each sum only goes to sums and through linear
-// maps to normalisations, which undo any factor: the functions are the same without it, and are
-// left so.
+// NCSN++ multiplies y by sqrt(1/2) (Song et al. 2021). Each sum only goes to sums and through
+// linear maps to normalisations, which undo any factor: the functions are the same without it, and
+// are left so.
 #pragma once
 #include <memory>
 #include <optional>
@@ -25,7 +25,7 @@ struct UnetConfig {
   int64_t blocks = 1;
   int64_t groups = 8;
   int64_t time_width = 128;
-  double time_scale = 1;
+  double time_scale = nn::kTimeScale;
   double dropout = 0;
   bool attention = false;
 

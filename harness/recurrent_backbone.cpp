@@ -15,7 +15,6 @@ namespace kindred::harness {
 namespace {
 
 constexpr int64_t kTimeFeatures = 64;
-constexpr double kTimeScale = 16;  ///< of the random frequencies, as in score_sde and EDM
 
 /// Each row of x [B, L, C] from its last symbol to its first; the padding stays behind them.
 Tensor reversed(const Tensor& x, const Tensor& lengths) {
@@ -48,7 +47,7 @@ RecurrentBackbone<Cell> RecurrentBackbone<Cell>::make(const BackboneSpec& spec,
   m.spec = spec;
   m.dropout = c.dropout;
   int64_t channels = spec.in_channels;
-  m.condition = nn::Condition::make(kTimeFeatures, kTimeScale, spec.time, spec.classes, rng, dtype);
+  m.condition = nn::Condition::make(kTimeFeatures, nn::kTimeScale, spec.time, spec.classes, rng, dtype);
   if (!m.condition.empty()) {
     m.input = nn::Linear::make_uniform(channels, c.width, true, rng.split("input"), dtype);
     m.time_projection =

@@ -11,6 +11,11 @@
 
 namespace kindred::nn {
 
+/// Standard deviation of the Fourier frequencies where it is no option. The times that networks are
+/// given, such as ln(sigma)/4, span a few units; of a smooth dependence on them short trainings
+/// learn more (score_sde has 16, for ln(sigma) itself and millions of steps).
+inline constexpr double kTimeScale = 1;
+
 struct Condition {
   std::optional<TimeEmbedding> time;
   std::optional<Embedding> labels;  ///< [classes + 1, E], normal(0, 0.2): about the size of E(tau)

@@ -10,9 +10,6 @@ namespace kindred::ssm {
 
 namespace {
 constexpr int64_t kTimeFeatures = 64;
-/// Of the random frequencies: ln(sigma)/4 spans a few units, and short trainings learn a smooth
-/// dependence on it sooner (score_sde has 16 for ln(sigma) itself).
-constexpr double kTimeScale = 1;
 }  // namespace
 
 nn::Linear linear_map(int64_t in, int64_t out, const Rng& rng, DType dtype) {
@@ -35,7 +32,8 @@ Frame Frame::make(const std::string& name, const harness::BackboneSpec& spec, in
   f.width = width;
   if (spec.in_channels != width)
     f.input = linear_map(spec.in_channels, width, rng.split("input"), dtype);
-  f.condition = nn::Condition::make(kTimeFeatures, kTimeScale, spec.time, spec.classes, rng, dtype);
+  f.condition =
+      nn::Condition::make(kTimeFeatures, nn::kTimeScale, spec.time, spec.classes, rng, dtype);
   if (!f.condition.empty()) {
     f.time_projection = linear_map(kTimeFeatures, width, rng.split("time_projection"), dtype);
     for (int64_t k = 0; k < film_blocks; ++k)

@@ -40,7 +40,7 @@ Backbone Backbone::make(const harness::BackboneSpec& spec, const Config& config,
   const double branch = p.layers > 0 ? kStd / std::sqrt(2.0 * static_cast<double>(p.layers)) : kStd;
   if (spec.in_channels != C)
     m.input = nn::Linear::make(spec.in_channels, C, p.bias, rng.split("input"), kStd, dtype);
-  m.condition = nn::Condition::make(C, 1, spec.time, spec.classes, rng, dtype);
+  m.condition = nn::Condition::make(C, nn::kTimeScale, spec.time, spec.classes, rng, dtype);
   if (p.positions == Positions::learned)
     m.positions =
         nn::normal({spec.length, C}, kStd, rng.split("positions"), nn::Role::embedding, dtype);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "nn/condition.h"
 #include "transformer/config.h"
 
 namespace kindred::transformer {
@@ -14,7 +15,7 @@ struct DitConfig {
   double ffn_mult = 0;
   double p_attn = 0, p_resid = 0;
   double rope_base = 10000;
-  double time_scale = 1;
+  double time_scale = nn::kTimeScale;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
