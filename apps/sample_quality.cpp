@@ -55,6 +55,8 @@ int eval_samples(const CommandLine& line) {
             run.family().str());
   if (line.has("sampler")) options.sampling.sampler = line.get<std::string>("sampler");
   if (line.has("steps")) options.sampling.steps = line.get<int64_t>("steps");
+  if (line.progress_mode() != harness::ProgressMode::silent)
+    options.drawing = [](int64_t n) { std::cerr << "drawing " << n << " samples\n"; };
 
   const harness::SampleQuality quality =
       harness::sample_quality(run, options, classifier ? &*classifier : nullptr);

@@ -230,6 +230,7 @@ SampleQuality sample_quality(Run& run, const SampleQualityOptions& options, Run*
   const int64_t wanted = options.count > 0 ? options.count : std::min(kCount, held_out / 2);
   SampleOptions sampling = options.sampling;
   sampling.count = checked_count(wanted, held_out);
+  if (options.drawing) options.drawing(sampling.count);
   return judge_samples(run.sample(sampling, options.seed), run.dataset(), split, classifier);
 }
 

@@ -60,6 +60,8 @@ TEST_CASE("eval --samples: points as a table and as numbers", "[apps]") {
                                Contains("copies") && !Contains("--classifier"));
   const auto asked = at.kindred({"eval", "run", "--samples", "20", "--json", "--seed", "3"});
   CHECK(asked.status == 0);
+  CHECK(asked.errors == "drawing 20 samples\n");
+  CHECK(at.kindred({"eval", "run", "--samples", "20", "--no-progress"}).errors.empty());
   const json q = json::parse(asked.output);
   CHECK(q["n"] == 20);
   CHECK(q["family"] == "gaussian/mlp");
