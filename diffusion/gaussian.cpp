@@ -31,7 +31,7 @@ GaussianObjective::GaussianObjective(const data::DataSpec& spec, harness::AnyBac
         "\" are sequences with targets; choose the objective ",
         spec.target_channels > 0 ? "forecast" : "classify");
   check(spec.modality != data::Modality::text, kWhere,
-        "Gaussian diffusion works on images and points; for text choose transformer or ssm");
+        "Gaussian diffusion works on images and points; for text choose the objective mask or ar");
   check_training(config.training);
   check_likelihood(config.likelihood, spec);
   check_scored_range();

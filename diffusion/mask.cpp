@@ -12,6 +12,7 @@
 #include "autodiff/ops/index.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/reduce.h"
+#include "diffusion/score_entropy.h"
 #include "harness/config.h"
 
 namespace kindred::diffusion {
@@ -120,13 +121,6 @@ Tensor MaskObjective::logits(const Tensor& inputs, const harness::Context& conte
   return layers_.logits(hidden_states(inputs, context));
 }
 
-Tensor normalisation_excess(const Tensor& logits) {
-  const auto V = static_cast<double>(logits.dim(-1));
-  const Tensor log_z = add_scalar(
-      reshape(logsumexp(logits), logits.shape().part(0, logits.rank() - 1)), -std::log(V));
-  return sub(expm1(log_z), log_z);
-}
-
 Tensor MaskObjective::loss(const data::Batch& batch, const Rng& rng, bool training) const {
   const Tensor& x = batch.symbols;
   check(x.defined() && x.rank() == 2 && x.dim(1) == positions_, kWhere, "wants symbols i32 [B, ",
@@ -152,7 +146,7 @@ Tensor MaskObjective::loss(const data::Batch& batch, const Rng& rng, bool traini
   const Tensor z = layers_.logits(hidden_states(rows.inputs, context));
   const Tensor nll = token_nll(z, rows.targets);
   Tensor total = sum(mul(nll, rows.weights));
-  if (loss_ == Loss::sedd) total = total + sum(mul(normalisation_excess(z), rows.weights));
+  if (loss_ == Loss::sedd) total = total + sum(mul(score_entropy_excess(z), rows.weights));
   if (config_.auxiliary > 0) total = total + kindred::scale(sum(nll), config_.auxiliary * scale);
   return total;
 }

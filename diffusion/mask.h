@@ -40,7 +40,8 @@ class MaskObjective final : public harness::Objective {
 
   /// As the autoregressive objective: the `length` symbols behind the prompt, or whole elements
   /// whose first symbols are the prompt. With `fill` instead the whole of it, its gaps filled.
-  /// Longer text goes on window by window from the last half of the one before.
+  /// Longer text goes on window by window from the last half of the one before. `trace` gets t and
+  /// the symbols i32 [n, length], V where one is hidden.
   Tensor sample(const Rng& rng, const harness::SampleOptions& options) const override;
 
   std::vector<nn::NamedParameter> parameters() override;
@@ -58,10 +59,9 @@ class MaskObjective final : public harness::Objective {
   };
   struct Scores {
     std::vector<double> nats;  ///< of the modelled symbols of all stretches, one after another
-    double draw_variance = 0;  ///< of their sum, from the draws
+    double draw_variance = 0;  ///< of their sum; rather too large, as draws are spread evenly
   };
-  /// The bound; item i draws from rng.split(i). `done` hears how many stretches are scored; it may
-  /// be empty.
+  /// The bound; item i draws from rng.split(i). `done` (may be empty) hears how many are scored.
   Scores bound(std::span<const Stretch> items, const Rng& rng,
                const harness::LikelihoodOptions& options,
                const std::function<void(int64_t)>& done = {}) const;
@@ -140,11 +140,5 @@ class MaskObjective final : public harness::Objective {
   harness::AnyBackbone backbone_;
   MaskProcess process_;  ///< of whole elements or windows
 };
-
-/// How far the scores e^z / V are from adding up to 1, per row of logits [..., V]: Z - 1 - ln Z >=
-/// 0 with Z = sum e^z / V. Score entropy (Lou et al. 2024) at time t with scores s_y = omega
-/// e^{z_y} / V, omega = (1 - t)/t, is
-///   (1/t) sum over hidden i of [-ln softmax(z)_{x_i} + Z - 1 - ln Z].
-Tensor normalisation_excess(const Tensor& logits);
 
 }  // namespace kindred::diffusion

@@ -10,6 +10,7 @@
 #include "autodiff/ops/index.h"
 #include "autodiff/ops/layout.h"
 #include "diffusion/mask.h"
+#include "diffusion/score_entropy.h"
 #include "harness/windows.h"
 
 namespace kindred::diffusion {
@@ -62,7 +63,7 @@ MaskObjective::Scores MaskObjective::bound(std::span<const Stretch> items, const
     context.time = rows.time;
     const Tensor z = layers_.logits(hidden_states(rows.inputs, context));
     Tensor losses = token_nll(z, rows.targets);
-    if (loss_ == Loss::sedd) losses = losses + normalisation_excess(z);
+    if (loss_ == Loss::sedd) losses = losses + score_entropy_excess(z);
     for (int64_t b = 0; b < B; ++b) {
       const int64_t item = (row + b) / D, draw = (row + b) % D;
       const Stretch& s = items[item];

@@ -10,13 +10,13 @@ FamilyName parse_family(const std::string& name, const data::DataSpec& spec) {
   } else if (name == "ssm") {
     family = {"ar", "s4"};
   } else if (name == "diffusion") {
-    check(spec.modality != data::Modality::text, "family",
-          "diffusion works on images and points; for text choose transformer or ssm");
-    check(
-        spec.modality != data::Modality::sequence, "family",
-        "diffusion works on images and points; for sequences with targets choose classify/BACKBONE "
-        "or forecast/BACKBONE");
-    family = {"gaussian", spec.modality == data::Modality::image ? "unet" : "mlp"};
+    check(spec.modality != data::Modality::sequence, "family",
+          "diffusion works on images, points and text; for sequences with targets choose "
+          "classify/BACKBONE or forecast/BACKBONE");
+    if (spec.modality == data::Modality::text)
+      family = {"mask", "attention"};
+    else
+      family = {"gaussian", spec.modality == data::Modality::image ? "unet" : "mlp"};
   } else {
     const std::size_t slash = name.find('/');
     check(slash != std::string::npos, "family", "unknown family \"", name,

@@ -1,5 +1,6 @@
 // Family = objective x backbone. Familiar names are aliases: transformer = ar/attention,
-// ssm = ar/s4, diffusion = gaussian/unet on images and gaussian/mlp on points.
+// ssm = ar/s4, diffusion = gaussian/unet on images, gaussian/mlp on points and mask/attention on
+// text.
 #pragma once
 #include <memory>
 #include <string>

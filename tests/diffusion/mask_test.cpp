@@ -8,6 +8,7 @@
 
 #include "autodiff/graph.h"
 #include "autodiff/ops/cross_entropy.h"
+#include "diffusion/score_entropy.h"
 #include "harness/family.h"
 #include "tests/diffusion/mask_chain.h"
 #include "tests/support/errors.h"
@@ -331,7 +332,7 @@ TEST_CASE("mask: SEDD's score entropy is MDLM's bound for normalised scores, and
       for (int64_t v = 0; v < V && normalised; ++v)
         z.mutable_data<double>()[v] += std::log(static_cast<double>(V)) - log_sum;
       const double sigma = -std::log1p(-t), slope = 1 / (1 - t), omega = 1 / std::expm1(sigma);
-      const Tensor excess = normalisation_excess(z);
+      const Tensor excess = score_entropy_excess(z);
       for (int32_t x = 0; x < V; ++x) {
         double sum = 0;
         for (int64_t v = 0; v < V; ++v) sum += omega * std::exp(z.item(v)) / V;

@@ -23,11 +23,13 @@ TEST_CASE("family: the familiar names stand for objective and backbone") {
   CHECK(parse_family("transformer", spec).str() == "ar/attention");
   CHECK(parse_family("ssm", spec).str() == "ar/s4");
   CHECK(parse_family("ar/attention", spec).str() == "ar/attention");
-  CHECK_THROWS_WITH(parse_family("diffusion", spec), Catch::Contains("images and points"));
+  CHECK(parse_family("diffusion", spec).str() == "mask/attention");
   spec.modality = data::Modality::image;
   CHECK(parse_family("diffusion", spec).str() == "gaussian/unet");
   spec.modality = data::Modality::points;
   CHECK(parse_family("diffusion", spec).str() == "gaussian/mlp");
+  spec.modality = data::Modality::sequence;
+  CHECK_THROWS_WITH(parse_family("diffusion", spec), Catch::Contains("choose classify/BACKBONE"));
 }
 
 TEST_CASE("family: unknown names list the known ones") {
