@@ -1,4 +1,5 @@
 // kindred sample: images as a PNG grid, text on stdout, points as a heat map.
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -19,6 +20,23 @@ void refuse_ignored(const CommandLine& line, const std::vector<std::string>& nam
     check(!line.has(name) || line.values()[name].defaulted(), "sample", "--", name, " is for ", meant_for,
           "; this run is ", run.family().str(), " on ", run.spec().name);
 }
+
+/// --fill: what stands where --gap does is to be drawn.
+std::vector<int32_t> text_with_gaps(const CommandLine& line, const data::Alphabet& alphabet) {
+  const std::string text = line.get<std::string>("fill"), gap = line.get<std::string>("gap");
+  check(!gap.empty(), "sample", "--gap is empty");
+  std::vector<int32_t> symbols;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t next = std::min(text.find(gap, at), text.size());
+    const std::vector<int32_t> known = alphabet.encode(text.substr(at, next - at), "--fill");
+    symbols.insert(symbols.end(), known.begin(), known.end());
+    if (next < text.size()) symbols.push_back(harness::kGap);
+    at = next + gap.size();
+  }
+  check(std::count(symbols.begin(), symbols.end(), harness::kGap) > 0, "sample", "--fill has no ", gap,
+        "; name another sign of a gap with --gap");
+  return symbols;
+}
 }  // namespace
 
 int sample_command(int argc, char** argv) {
@@ -28,14 +46,18 @@ int sample_command(int argc, char** argv) {
                    "--length has no limit. Sample number k depends on --seed and k alone, whatever the batch size\n"
                    "and the number of threads.",
                    "  kindred sample out/quickstart/runs/diffusion --count 64 --out clothes.png\n"
-                   "  kindred sample runs/nanogpt --count 1 --length 500 --prompt 'ROMEO:' --temperature 0.8\n");
+                   "  kindred sample runs/nanogpt --count 1 --length 500 --prompt 'ROMEO:' --temperature 0.8\n"
+                   "  kindred sample runs/mask --count 4 --fill 'In the _________ God created'\n");
   add_trained_options(line);
   line.options().add_options()("count,n", po::value<int64_t>()->default_value(16)->value_name("N"), "samples")(
       "out,o", po::value<std::string>()->value_name("FILE"), "PNG file (images and points)")(
       "seed", po::value<int64_t>()->default_value(0)->value_name("N"), "seed of the samples")(
       "length", po::value<int64_t>()->default_value(0)->value_name("N"), "text: symbols to write (0: one window)")(
       "prompt", po::value<std::string>()->value_name("TEXT"), "text: the beginning to go on from")(
-      "temperature", po::value<double>()->default_value(1), "softmax temperature; 0 takes the most likely symbol")(
+      "fill", po::value<std::string>()->value_name("TEXT"), "masked diffusion of text: a text whose gaps are filled in")(
+      "gap", po::value<std::string>()->default_value("_")->value_name("CHAR"), "the symbol of --fill that stands for a missing one")(
+      "temperature", po::value<double>()->default_value(1),
+      "symbols: softmax temperature; 0 takes the most likely one")(
       "top-k", po::value<int64_t>()->default_value(0), "keep only the k most likely symbols; 0 = all")(
       "top-p", po::value<double>()->default_value(1), "keep the most likely symbols with this total mass")(
       "steps", po::value<int64_t>()->default_value(0), "diffusion: solver steps; 0 = as configured")(
@@ -62,11 +84,11 @@ int sample_command(int argc, char** argv) {
   const bool text = spec.modality == data::Modality::text;
   if (!text) refuse_ignored(line, {"prompt", "length"}, "text", run);
   if (spec.modality != data::Modality::image) refuse_ignored(line, {"columns", "scale"}, "images", run);
-  if (run.family().objective == "ar") {
-    refuse_ignored(line, {"steps", "sampler"}, "diffusion", run);
-  } else {
-    refuse_ignored(line, {"temperature", "top-k", "top-p"}, "autoregressive models", run);
-  }
+  const std::string& objective = run.family().objective;
+  if (objective == "ar") refuse_ignored(line, {"steps", "sampler"}, "diffusion", run);
+  if (objective != "ar" && objective != "mask")
+    refuse_ignored(line, {"temperature", "top-k", "top-p"}, "autoregressive models and masked diffusion", run);
+  if (objective != "mask" || !text) refuse_ignored(line, {"fill", "gap"}, "masked diffusion of text", run);
   check(line.get<int64_t>("seed") >= 0, "sample", "--seed is not negative");
   if (line.has("out")) {
     const auto folder = std::filesystem::absolute(line.get<std::string>("out")).parent_path();
@@ -75,6 +97,7 @@ int sample_command(int argc, char** argv) {
   if (line.has("prompt")) {
     options.prompt = data::Alphabet::of(spec).encode(line.get<std::string>("prompt"), "--prompt");
   }
+  if (line.has("fill")) options.fill = text_with_gaps(line, data::Alphabet::of(spec));
   check(!line.has("out") || !text, "sample", "text goes to stdout; --out is for images");
   check(line.has("out") || text || line.json(), "sample", "name a PNG file with --out (or use --json for the numbers)");
   const data::Alphabet alphabet = text ? data::Alphabet::of(spec) : data::Alphabet::bytes();

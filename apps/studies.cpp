@@ -1,5 +1,6 @@
 // The studies that `kindred reproduce` knows by name, from the rooms that do the work.
 #include "diffusion/langevin_study.h"
+#include "harness/ngram_study.h"
 #include "harness/study.h"
 #include "ssm/studies.h"
 
@@ -24,6 +25,8 @@ const RegisterStudy langevin("langevin_modes",
                              "mode weights and variances of plain, Metropolis-adjusted and "
                              "annealed Langevin dynamics",
                              diffusion::langevin_modes);
+
+const RegisterStudy ngram("ngram", "bits a symbol of n-gram counts on a text", harness::ngram_study);
 
 }  // namespace
 }  // namespace kindred::apps

@@ -66,11 +66,13 @@ class Run {
   double learning_rate() const;
   double gradient_norm() const { return gradient_norm_; }
 
-  /// Scores a split with the averaged parameters, if there is an average.
+  /// Scores a split with the averaged parameters, if there is an average and eval.average holds; so do
+  /// the next four.
   Likelihood evaluate(const LikelihoodOptions& options, data::Split split);
   Tensor sample(const SampleOptions& options, uint64_t seed);
-  /// Objective::predict and Objective::parity of a batch, with the averaged parameters if there is an average.
+  /// Objective::predict, features and parity of a batch.
   Tensor predict(const data::Batch& batch);
+  Tensor features(const data::Batch& batch);
   Parity parity(const data::Batch& batch);
 
   Snapshot capture();
@@ -82,6 +84,8 @@ class Run {
   /// Of one batch, in train.chunks stretches.
   std::pair<double, std::vector<Tensor>> loss_and_gradients(const data::Batch& batch, const Rng& noise) const;
   [[noreturn]] void report_non_finite(double loss);
+  /// The average to evaluate with; null for the parameters themselves.
+  optim::Ema* evaluated() const { return eval_.average ? ema_.get() : nullptr; }
 
   RunOptions run_;
   TrainOptions train_;

@@ -68,6 +68,7 @@ inline harness::Settings tiny_settings(const std::string& objective, const std::
                {"model.width", "16"}};  // also the objective's, whatever the backbone
   if (objective == "gaussian")
     all = all + Pairs{{"objective.steps", "4"}, {"objective.rtol", "1e-2"}};
+  if (objective == "flow") all = all + Pairs{{"objective.layers", "2"}};
   // Some noise, so that symbols have no edges.
   if (objective == "score")
     all = all + Pairs{{"objective.steps", "4"}, {"objective.sigma", "0.5"}, {"objective.probes", "2"}};
