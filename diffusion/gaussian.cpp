@@ -117,6 +117,9 @@ Denoiser GaussianObjective::denoiser() const {
 }
 
 Tensor GaussianObjective::loss(const data::Batch& batch, const Rng& rng, bool training) const {
+  check_recompute(recompute,
+                  config_.training.matching == "denoising" && config_.training.network == "score",
+                  kWhere);
   measure(batch);
   const Tensor x0 = model_elements(batch, spec_, unit(),
                                    parse_encoding("objective.encoding", config_.training.encoding),

@@ -17,6 +17,13 @@ Matching parse_matching(const std::string& word, const std::string& key) {
                           key);
 }
 
+void check_recompute(bool recompute, bool first_order, const char* where) {
+  check(!recompute || first_order, where,
+        "train.recompute = blocks saves nothing here: the loss takes derivatives of the network, "
+        "which need all that would be let go. Leave it at none, or take denoising with network = "
+        "score");
+}
+
 Tensor denoising_loss(const Preconditioning& preconditioning, const NoiseLevels& levels,
                       const Network& network, const Tensor& x0, const Rng& rng, bool stratified) {
   check(x0.rank() == 2 && x0.dtype() == DType::f32, "denoising_loss",

@@ -77,6 +77,9 @@ bool discrete(const std::string& weighting) { return weighting == "score" || wei
 
 std::string weighting_of(const TrainingConfig& c) {
   if (c.weighting != "auto") return c.weighting;
+  // EDM's weight grows as sigma^2 over the bound's. Only losses that know x0 stay quiet under it:
+  // the noise of the others' gradients grows as sigma.
+  if (c.matching != "denoising") return c.levels == 0 ? "bound" : "score";
   return c.path == "edm" && c.levels == 0 ? "edm" : c.path == "vdm" ? "bound" : "score";
 }
 }  // namespace

@@ -58,6 +58,12 @@ TEST_CASE("presets: the rows of the table, and what is set by hand wins", "[trai
   const TrainingConfig vdm = read(with({"objective.preset=vdm", "objective.gamma_max=6"}));
   CHECK(training_path(vdm).sigma(1) == Approx(std::exp(3)));
   CHECK(training_levels(vdm, training_path(vdm), 0.5, 784).name == "bound");
+  // Losses that never see x0 are weighted as the bound, unless it is said otherwise.
+  const TrainingConfig sliced = read(with({"objective.matching=sliced_vr"}));
+  CHECK(training_levels(sliced, training_path(sliced), 0.5, 784).name == "bound");
+  const TrainingConfig both =
+      read(with({"objective.matching=sliced_vr", "objective.weighting=edm"}));
+  CHECK(training_levels(both, training_path(both), 0.5, 784).name == "edm");
   // All levels of the ddpm path, one by one, and the same weight as eps prediction.
   CHECK(training_preconditioning(ddpm, training_path(ddpm), 0.5).name == "vp");
 }
