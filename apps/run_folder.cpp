@@ -118,11 +118,25 @@ harness::Snapshot read_trained(const std::string& path, std::string* found_at) {
   return std::move(found->snapshot);
 }
 
-harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& path, const CommandLine& line) {
+namespace {
+harness::Settings settings_of(const harness::Snapshot& snapshot, const std::string& path) {
   auto settings = harness::Settings::from_text(snapshot.config, path);
   // By what it is, as the meaning of "ssm" and its like may have changed since.
   if (settings.get("run.family", "").find('/') == std::string::npos)
     settings.set("run.family", snapshot.objective + '/' + snapshot.backbone, path);
+  return settings;
+}
+}  // namespace
+
+harness::Run second_run(const std::string& path) {
+  const harness::Snapshot snapshot = read_trained(path);
+  harness::Run run(settings_of(snapshot, path));
+  run.restore(snapshot);
+  return run;
+}
+
+harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& path, const CommandLine& line) {
+  auto settings = settings_of(snapshot, path);
   bool other_data = false;  // asked for by name: a model may be scored on data it was not trained on
   if (line.has("threads")) settings.set("run.threads", std::to_string(line.get<int64_t>("threads")), "--threads");
   if (line.has("set"))

@@ -27,6 +27,8 @@ harness::Snapshot read_trained(const std::string& path, std::string* found_at = 
 /// The run of a snapshot with its own configuration. With --set data.* it may be used on data that it was
 /// not trained on; standard error says so.
 harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& path, const CommandLine& line);
+/// A second trained run beside that of the command, with its own configuration alone.
+harness::Run second_run(const std::string& path);
 /// Both, for the positional RUN.
 harness::Run load_trained(const CommandLine& line);
 

@@ -5,15 +5,17 @@
 #include <numbers>
 
 #include "autodiff/choice.h"
+#include "autodiff/graph.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
+#include "diffusion/model_units.h"
 #include "harness/config.h"
 
 namespace kindred::diffusion {
 
 namespace {
 constexpr const char* kWhere = "objective gaussian";
-constexpr double kModelSd = 0.5;  // of real vectors in model units
+}  // namespace
 
 GaussianPath path_of(const TrainingConfig& c) {
   const auto either = [](double given, double standard) { return given > 0 ? given : standard; };
@@ -25,22 +27,18 @@ GaussianPath path_of(const TrainingConfig& c) {
   return c.path == "vp" ? vp_path() : sub_vp_path();
 }
 
-/// Standard deviation of the elements of a batch. Symbols count as their cells on [-1, 1]: the
-/// uniform noise inside a cell adds (2/K)^2 / 12.
-double standard_deviation(const data::Batch& batch, int64_t levels) {
-  const Tensor& x = levels > 0 ? batch.symbols : batch.values;
-  const double width = levels > 0 ? 2 / static_cast<double>(levels) : 1;
-  double total = 0, squares = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) {
-    const double value = width * x.item(i);
-    total += value;
-    squares += value * value;
+void check_trained_levels(const TrainingConfig& trained, const TrainingConfig& asked) {
+  const GaussianPath known = path_of(trained), path = path_of(asked);
+  double low = known.sigma(known.t_min), high = known.sigma(known.t_max);
+  if (trained.weighting == "edm" || (trained.weighting == "auto" && trained.path == "edm")) {
+    low = std::min(low, std::exp(trained.p_mean - 5 * trained.p_std));
+    high = std::max(high, std::exp(trained.p_mean + 5 * trained.p_std));
   }
-  const auto n = static_cast<double>(x.numel());
-  const double mean = total / n, variance = squares / n - mean * mean;
-  return std::sqrt(std::max(variance, 0.0) + (levels > 0 ? width * width / 12 : 0));
+  const double from = path.sigma(path.t_sample), to = path.sigma(path.t_max);
+  check(from >= low * (1 - 1e-6) && to <= high * (1 + 1e-6), "sample", "path ", path.name,
+        " passes through the noise levels ", from, " to ", to,
+        "; the model was trained on those from ", low, " to ", high, " (path ", known.name, ")");
 }
-}  // namespace
 
 GaussianObjective::GaussianObjective(const data::DataSpec& spec, harness::AnyBackbone backbone,
                                      const GaussianConfig& config)
@@ -59,14 +57,30 @@ GaussianObjective::GaussianObjective(const data::DataSpec& spec, harness::AnyBac
   check_word(config.training.weighting, {"auto", "edm", "score", "likelihood", "importance"},
              "objective.weighting");
   check_word(config.likelihood.divergence, {"auto", "hutchinson", "exact"}, "objective.divergence");
-  check_sampler(config.sampling.sampler);
+  config.sampling.check_values();
   check(config.training.sigma_data >= 0, kWhere, "sigma_data must not be negative, got ",
         config.training.sigma_data);
-  check(config.sampling.steps >= 2, kWhere, "the sampler needs at least 2 steps, got ",
-        config.sampling.steps);
+  if (config.conditional.conditional) check_conditional();
   check(config.training.fourier >= -1 && config.training.fourier <= 3, kWhere,
         "fourier must be -1 to 3, got ", config.training.fourier);
   check(config.likelihood.rtol > 0, kWhere, "rtol must be positive, got ", config.likelihood.rtol);
+}
+
+void GaussianObjective::check_conditional() const {
+  check(spec_.classes > 0, kWhere, "objective.conditional: the data \"", spec_.name,
+        "\" have no labels (kindred data list shows which have)");
+  const double drop = config_.conditional.label_drop;
+  check(drop > 0 && drop < 1, kWhere, "objective.label_drop must be above 0 and below 1, got ",
+        drop, ": likelihoods and guidance need the model without labels too");
+  // A network that takes no labels says so now, not at the first step of training.
+  const NoGrad no_graph;
+  const Tensor none = Tensor::full({1}, static_cast<double>(spec_.classes), DType::i32);
+  try {
+    network(false, Rng(), none)(Tensor::zeros({1, spec_.length}), Tensor::zeros({1}));
+  } catch (const Error& error) {
+    if (error.fault() != Fault::usage) throw;
+    fail(Fault::usage, kWhere, "objective.conditional: ", error.what());
+  }
 }
 
 double GaussianObjective::unit() const {
@@ -87,9 +101,10 @@ void GaussianObjective::measure(const data::Batch& batch) const {
   shared.mutable_data<float>()[0] = static_cast<float>(sd);
 }
 
-Network GaussianObjective::network(bool training, const Rng& dropout) const {
-  return [this, training, dropout](const Tensor& x, const Tensor& noise) {
-    const harness::Context context{noise, training, dropout, recompute};
+Network GaussianObjective::network(bool training, const Rng& dropout, const Tensor& labels) const {
+  return [this, training, dropout, labels](const Tensor& x, const Tensor& noise) {
+    harness::Context context{noise, training, dropout, recompute};
+    context.labels = labels;
     const Shape grid{x.dim(0), spec_.height * spec_.width, spec_.channels};
     return reshape(backbone_.forward(with_features(reshape(x, grid), noise), context), x.shape());
   };
@@ -139,31 +154,28 @@ NoiseLevels GaussianObjective::levels() const {
 }
 
 Denoiser GaussianObjective::denoiser() const {
-  return make_denoiser(preconditioning(), network(false, Rng()));
+  return make_denoiser(preconditioning(), network(false, Rng(), {}));
+}
+
+LabelledDenoiser GaussianObjective::labelled_denoiser() const {
+  return [this](const Tensor& x, const Tensor& sigma, const Tensor& labels) {
+    return make_denoiser(preconditioning(), network(false, Rng(), labels))(x, sigma);
+  };
 }
 
 Tensor GaussianObjective::loss(const data::Batch& batch, const Rng& rng, bool training) const {
   measure(batch);
-  Tensor x0;
-  if (spec_.levels > 0) {
-    const Tensor& k = batch.symbols;
-    check(k.defined() && k.rank() == 2 && k.dim(1) == spec_.length, kWhere, "needs symbols [B, ",
-          spec_.length, "]");
-    x0 = rng.split("dequantise").uniform(k.shape());
-    const float width = 2.0f / static_cast<float>(spec_.levels);
-    for (int64_t i = 0; i < k.numel(); ++i) {
-      float& y = x0.mutable_data<float>()[i];
-      y = width * (static_cast<float>(k.data<int32_t>()[i]) + y) - 1;
-    }
-  } else {
-    check(batch.values.defined() && batch.values.rank() == 2 && batch.values.dim(1) == spec_.length,
-          kWhere, "needs values [B, ", spec_.length, "]");
-    x0 = batch.values.clone();
-    const auto factor = static_cast<float>(unit());
-    for (int64_t i = 0; i < x0.numel(); ++i) x0.mutable_data<float>()[i] *= factor;
+  const double factor = spec_.levels > 0 ? 1 : unit();
+  const Tensor x0 = model_values(batch, spec_, factor, rng.split("dequantise"), kWhere);
+  Tensor labels;
+  if (config_.conditional.conditional) {
+    check(batch.labels.defined(), kWhere, "the data \"", spec_.name, "\" gave no labels");
+    labels = dropped_labels(batch.labels, static_cast<int32_t>(spec_.classes),
+                            training ? config_.conditional.label_drop : 0, rng.split("label_drop"));
   }
-  return denoising_loss(preconditioning(), levels(), network(training, rng.split("dropout")), x0,
-                        rng.split("diffusion"), config_.training.stratified);
+  return denoising_loss(preconditioning(), levels(),
+                        network(training, rng.split("dropout"), labels), x0, rng.split("diffusion"),
+                        config_.training.stratified);
 }
 
 std::vector<nn::NamedParameter> GaussianObjective::parameters() {
@@ -189,6 +201,7 @@ const harness::RegisterObjective registered(
        settings.read("objective", config.training);
        settings.read("objective", config.sampling);
        settings.read("objective", config.likelihood);
+       settings.read("objective", config.conditional);
        const harness::BackboneSpec shape{
            .in_channels = GaussianObjective::input_channels(spec, config.training),
            .out_channels = spec.channels,
@@ -196,7 +209,8 @@ const harness::RegisterObjective registered(
            .height = spec.height,
            .width = spec.width,
            .causal = false,
-           .time = true};
+           .time = true,
+           .classes = config.conditional.conditional ? spec.classes : 0};
        return std::make_unique<GaussianObjective>(
            spec, harness::find_backbone(backbone).make(shape, settings, rng.split("backbone")),
            config);

@@ -51,6 +51,9 @@ LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRan
 /// The flow alone: moves x [B, D] f64 from one noise level to another (encoding, or sampling).
 OdeSolution flow(const Denoiser& denoiser, const Tensor& x, double sigma_from, double sigma_to,
                  double sigma_data, const OdeOptions& options = {});
+/// For a denoiser that treats samples differently; row k of x is sample k.
+OdeSolution flow(const RowDenoiser& denoiser, const Tensor& x, double sigma_from, double sigma_to,
+                 double sigma_data, const OdeOptions& options = {});
 
 /// Integers k in [0, K) as points of [-1, 1]: y = 2 (k + u)/K - 1 with u ~ U[0, 1)^D. symbols: i32
 /// [B, D]; the noise of row k comes from rng.split(first + k). Returns f64.

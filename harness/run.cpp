@@ -208,6 +208,11 @@ Tensor Run::sample(const SampleOptions& options, uint64_t seed) {
   return objective_->sample(rng_.split("sample").split(seed), options);
 }
 
+void Run::with_average(const std::function<void()>& work) {
+  const optim::EmaScope average(ema_.get(), *slab_);
+  work();
+}
+
 Tensor Run::predict(const data::Batch& batch) {
   NoGrad off;
   const optim::EmaScope average(ema_.get(), *slab_);

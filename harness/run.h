@@ -69,6 +69,8 @@ class Run {
   /// Scores a split with the averaged parameters, if there is an average.
   Likelihood evaluate(const LikelihoodOptions& options, data::Split split);
   Tensor sample(const SampleOptions& options, uint64_t seed);
+  /// Does `work` while the averaged parameters are in place, if there is an average.
+  void with_average(const std::function<void()>& work);
   /// Objective::predict and Objective::parity of a batch, with the averaged parameters if there is an average.
   Tensor predict(const data::Batch& batch);
   Parity parity(const data::Batch& batch);
