@@ -21,6 +21,9 @@ class Dataset {
   virtual Batch elements(Split split, int64_t first, int64_t count) const = 0;
   /// Text: the stream of a split. Empty for other modalities.
   virtual std::span<const int32_t> stream(Split) const { return {}; }
+  /// Gradient of ln p at x [n, length] f64, p the law of the elements with N(0, blur^2 I) added, where
+  /// that is known (real points of Gaussian generators); undefined otherwise.
+  virtual Tensor true_score(const Tensor& /*x*/, double /*blur*/) const { return {}; }
   /// Training batch number `step`. Images and points: epochs over a keyed permutation; text: windows
   /// of spec().length + 1 symbols starting uniformly in [0, n - length - 1].
   virtual Batch batch(Split split, const Rng& rng, int64_t step, int64_t batch_size) const = 0;

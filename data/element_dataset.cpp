@@ -10,14 +10,18 @@ namespace {
 
 class ElementDataset final : public Dataset {
  public:
-  ElementDataset(DataSpec spec, std::array<Rows, 3> splits)
-      : spec_(std::move(spec)), splits_(std::move(splits)) {
+  using Score = std::function<Tensor(const Tensor&, double)>;
+  ElementDataset(DataSpec spec, std::array<Rows, 3> splits, Score true_score)
+      : spec_(std::move(spec)), splits_(std::move(splits)), true_score_(std::move(true_score)) {
     spec_.train_size = splits_[0].count;
     spec_.validation_size = splits_[1].count;
     spec_.test_size = splits_[2].count;
   }
   const DataSpec& spec() const override { return spec_; }
   int64_t size(Split split) const override { return rows(split).count; }
+  Tensor true_score(const Tensor& x, double blur) const override {
+    return true_score_ ? true_score_(x, blur) : Tensor();
+  }
 
   Batch elements(Split split, int64_t first, int64_t count) const override {
     check(first >= 0 && count >= 0 && first + count <= size(split), "data", "elements [", first,
@@ -67,11 +71,14 @@ class ElementDataset final : public Dataset {
 
   DataSpec spec_;
   std::array<Rows, 3> splits_;
+  Score true_score_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Dataset> make_element_dataset(DataSpec spec, std::array<Rows, 3> splits) {
+std::shared_ptr<const Dataset> make_element_dataset(
+    DataSpec spec, std::array<Rows, 3> splits,
+    std::function<Tensor(const Tensor& x, double blur)> true_score) {
   for (const Rows& r : splits) {
     const auto expected = static_cast<std::size_t>(r.count * spec.length);
     check((spec.levels > 0 ? r.symbols.size() : r.values.size()) == expected &&
@@ -90,7 +97,8 @@ std::shared_ptr<const Dataset> make_element_dataset(DataSpec spec, std::array<Ro
   if (spec.classes == 0) spec.classes = most + 1;
   check(most < spec.classes, "data", spec.name, ": label ", most, " of ", spec.classes, " classes");
   if (spec.classes > 0) spec.targets = 1;
-  return std::make_shared<ElementDataset>(std::move(spec), std::move(splits));
+  return std::make_shared<ElementDataset>(std::move(spec), std::move(splits),
+                                          std::move(true_score));
 }
 
 }  // namespace kindred::data

@@ -2,6 +2,7 @@
 // symbols as bytes; a batch is a slice of an endless sequence of keyed permutations, one an epoch.
 #pragma once
 #include <array>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -18,7 +19,9 @@ struct Rows {
 };
 
 /// `splits` in the order train, validation, test. Sets the sizes in the spec, and `classes` where
-/// there are labels and it is 0.
-std::shared_ptr<const Dataset> make_element_dataset(DataSpec spec, std::array<Rows, 3> splits);
+/// there are labels and it is 0. `true_score`: see Dataset.
+std::shared_ptr<const Dataset> make_element_dataset(
+    DataSpec spec, std::array<Rows, 3> splits,
+    std::function<Tensor(const Tensor& x, double blur)> true_score = {});
 
 }  // namespace kindred::data

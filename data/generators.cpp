@@ -94,7 +94,10 @@ std::shared_ptr<const Dataset> make_points(DataSpec spec, const DataOptions& opt
     digests += sha256({static_cast<const char*>(raw), total * (levels ? 1 : sizeof(float))}) + '\n';
   }
   spec.sha256 = sha256(digests);
-  return make_element_dataset(std::move(spec), std::move(splits));
+  std::function<Tensor(const Tensor&, double)> score;
+  if (levels == 0 && !law.uniform)
+    score = [law](const Tensor& x, double blur) { return planar_score(law, x, blur); };
+  return make_element_dataset(std::move(spec), std::move(splits), std::move(score));
 }
 
 std::shared_ptr<const Dataset> make_markov_text(DataSpec spec, const DataOptions& options) {

@@ -93,6 +93,37 @@ double differential_entropy_bits(const PlanarLaw& law) {
   return bits;
 }
 
+Tensor planar_score(const PlanarLaw& law, const Tensor& x, double blur) {
+  check(!law.uniform, "points", "a law with edges has no score");
+  check(x.rank() == 2 && x.dim(1) == 2 && x.dtype() == DType::f64, "points", "score at x ",
+        x.shape(), "; needs [n, 2] f64");
+  const double variance = law.width * law.width + blur * blur;
+  const std::size_t components = law.weight.size();
+  Tensor score = Tensor::empty(x.shape(), DType::f64);
+  parallel_for(x.dim(0), 64, [&](int64_t begin, int64_t end) {
+    std::vector<double> exponent(components);
+    for (int64_t i = begin; i < end; ++i) {
+      const double* at = x.data<double>() + 2 * i;
+      for (std::size_t m = 0; m < components; ++m) {
+        const double dx = at[0] - law.x[m], dy = at[1] - law.y[m];
+        exponent[m] = -0.5 * (dx * dx + dy * dy) / variance;
+      }
+      const double top = *std::max_element(exponent.begin(), exponent.end());
+      double total = 0, mean_x = 0, mean_y = 0;
+      for (std::size_t m = 0; m < components; ++m) {
+        const double p = law.weight[m] * std::exp(exponent[m] - top);
+        total += p;
+        mean_x += p * law.x[m];
+        mean_y += p * law.y[m];
+      }
+      double* out = score.mutable_data<double>() + 2 * i;
+      out[0] = (mean_x / total - at[0]) / variance;
+      out[1] = (mean_y / total - at[1]) / variance;
+    }
+  });
+  return score;
+}
+
 Quadrature fejer(int64_t nodes, double length) {
   Quadrature q;
   const auto n = static_cast<double>(nodes);

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "autodiff/tensor.h"
+
 namespace kindred::data {
 
 struct PlanarLaw {
@@ -27,6 +29,9 @@ double entropy_bits(const std::vector<double>& masses);
 /// -integral p log2 p of the unconditioned law, in bits. Uniform: the squares must not overlap.
 /// Gaussian: midpoint rule with a step of a fifth of the width.
 double differential_entropy_bits(const PlanarLaw& law);
+
+/// Gradient of ln p at x [n, 2] f64, p the unconditioned Gaussian law with N(0, blur^2 I) added.
+Tensor planar_score(const PlanarLaw& law, const Tensor& x, double blur);
 
 /// Nodes and weights of Fejer's first rule on [0, length], the weights divided by length (they sum
 /// to 1). Converges geometrically for analytic integrands.

@@ -8,7 +8,9 @@
 #include "autodiff/graph.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
+#include "diffusion/energy.h"
 #include "diffusion/model_units.h"
+#include "diffusion/training.h"
 #include "harness/config.h"
 
 namespace kindred::diffusion {
@@ -17,52 +19,22 @@ namespace {
 constexpr const char* kWhere = "objective gaussian";
 }  // namespace
 
-GaussianPath path_of(const TrainingConfig& c) {
-  const auto either = [](double given, double standard) { return given > 0 ? given : standard; };
-  if (c.path == "edm") return edm_path(either(c.sigma_min, 0.002), either(c.sigma_max, 80));
-  if (c.path == "ve") return ve_path(either(c.sigma_min, 0.01), either(c.sigma_max, 50));
-  check_word(c.path, {"edm", "ve", "vp", "sub-vp"}, "objective.path");
-  check(c.sigma_min == 0 && c.sigma_max == 0, kWhere, "path ", c.path,
-        " has fixed noise levels; leave sigma_min and sigma_max at 0");
-  return c.path == "vp" ? vp_path() : sub_vp_path();
-}
-
-void check_trained_levels(const TrainingConfig& trained, const TrainingConfig& asked) {
-  const GaussianPath known = path_of(trained), path = path_of(asked);
-  double low = known.sigma(known.t_min), high = known.sigma(known.t_max);
-  if (trained.weighting == "edm" || (trained.weighting == "auto" && trained.path == "edm")) {
-    low = std::min(low, std::exp(trained.p_mean - 5 * trained.p_std));
-    high = std::max(high, std::exp(trained.p_mean + 5 * trained.p_std));
-  }
-  const double from = path.sigma(path.t_sample), to = path.sigma(path.t_max);
-  check(from >= low * (1 - 1e-6) && to <= high * (1 + 1e-6), "sample", "path ", path.name,
-        " passes through the noise levels ", from, " to ", to,
-        "; the model was trained on those from ", low, " to ", high, " (path ", known.name, ")");
-}
-
 GaussianObjective::GaussianObjective(const data::DataSpec& spec, harness::AnyBackbone backbone,
                                      const GaussianConfig& config)
     : spec_(spec),
       backbone_(std::move(backbone)),
       config_(config),
-      path_(path_of(config.training)),
+      path_(training_path(config.training)),
       data_sd_{Tensor::full({1}, config.training.sigma_data), nn::Role::buffer} {
   check(spec.modality != data::Modality::sequence, kWhere, "data \"", spec.name,
         "\" are sequences with targets; choose the objective ",
         spec.target_channels > 0 ? "forecast" : "classify");
   check(spec.modality != data::Modality::text, kWhere,
         "Gaussian diffusion works on images and points; for text choose transformer or ssm");
-  check_word(config.training.preconditioning, {"auto", "edm", "ve", "vp"},
-             "objective.preconditioning");
-  check_word(config.training.weighting, {"auto", "edm", "score", "likelihood", "importance"},
-             "objective.weighting");
+  check_training(config.training);
   check_word(config.likelihood.divergence, {"auto", "hutchinson", "exact"}, "objective.divergence");
   config.sampling.check_values();
-  check(config.training.sigma_data >= 0, kWhere, "sigma_data must not be negative, got ",
-        config.training.sigma_data);
   if (config.conditional.conditional) check_conditional();
-  check(config.training.fourier >= -1 && config.training.fourier <= 3, kWhere,
-        "fourier must be -1 to 3, got ", config.training.fourier);
   check(config.likelihood.rtol > 0, kWhere, "rtol must be positive, got ", config.likelihood.rtol);
 }
 
@@ -94,7 +66,7 @@ double GaussianObjective::model_sd() const {
 
 void GaussianObjective::measure(const data::Batch& batch) const {
   if (data_sd_.value.item() > 0) return;
-  const double sd = standard_deviation(batch, spec_.levels);
+  const double sd = moments(batch, spec_.levels).sd;
   check(sd > 0 && std::isfinite(sd), kWhere, "the data do not vary (standard deviation ", sd,
         "); set objective.sigma_data");
   Tensor shared = data_sd_.value;  // a handle on the same buffer
@@ -102,11 +74,17 @@ void GaussianObjective::measure(const data::Batch& batch) const {
 }
 
 Network GaussianObjective::network(bool training, const Rng& dropout, const Tensor& labels) const {
-  return [this, training, dropout, labels](const Tensor& x, const Tensor& noise) {
-    harness::Context context{noise, training, dropout, recompute};
+  const Network field = [this, training, dropout, labels](const Tensor& x, const Tensor& noise) {
+    harness::Context context{config_.training.noise_input ? noise : Tensor(), training, dropout,
+                             recompute};
     context.labels = labels;
     const Shape grid{x.dim(0), spec_.height * spec_.width, spec_.channels};
     return reshape(backbone_.forward(with_features(reshape(x, grid), noise), context), x.shape());
+  };
+  if (config_.training.network == "score") return field;
+  return [field](const Tensor& x, const Tensor& noise) {
+    const auto at_level = [&](const Tensor& y) { return field(y, noise); };
+    return gradient_field(inner_product_energy(at_level))(x);
   };
 }
 
@@ -137,20 +115,17 @@ Tensor GaussianObjective::with_features(const Tensor& x, const Tensor& noise) co
 }
 
 Preconditioning GaussianObjective::preconditioning() const {
-  std::string which = config_.training.preconditioning;
-  if (which == "auto") which = path_.name == "ve" ? "ve" : path_.name == "edm" ? "edm" : "vp";
-  return which == "ve"   ? ve_preconditioning()
-         : which == "vp" ? vp_preconditioning()
-                         : edm_preconditioning(model_sd());
+  return training_preconditioning(config_.training, path_, model_sd());
 }
 
 NoiseLevels GaussianObjective::levels() const {
-  std::string which = config_.training.weighting;
-  if (which == "auto") which = path_.name == "edm" ? "edm" : "score";
-  if (which == "edm")
-    return edm_levels(config_.training.p_mean, config_.training.p_std, model_sd());
-  if (which == "score") return score_levels(path_);
-  return which == "likelihood" ? likelihood_levels(path_) : importance_levels(path_);
+  return training_levels(config_.training, path_, model_sd(), spec_.length);
+}
+
+LevelMatching GaussianObjective::matching() const {
+  const TrainingConfig& c = config_.training;
+  return {parse_matching(c.matching, "objective.matching"), parse_probe(c.probe, "objective.probe"),
+          c.probes, c.stratified};
 }
 
 Denoiser GaussianObjective::denoiser() const {
@@ -165,17 +140,15 @@ LabelledDenoiser GaussianObjective::labelled_denoiser() const {
 
 Tensor GaussianObjective::loss(const data::Batch& batch, const Rng& rng, bool training) const {
   measure(batch);
-  const double factor = spec_.levels > 0 ? 1 : unit();
-  const Tensor x0 = model_values(batch, spec_, factor, rng.split("dequantise"), kWhere);
+  const Tensor x0 = model_elements(batch, spec_, unit(), rng.split("dequantise"), kWhere);
   Tensor labels;
   if (config_.conditional.conditional) {
     check(batch.labels.defined(), kWhere, "the data \"", spec_.name, "\" gave no labels");
     labels = dropped_labels(batch.labels, static_cast<int32_t>(spec_.classes),
                             training ? config_.conditional.label_drop : 0, rng.split("label_drop"));
   }
-  return denoising_loss(preconditioning(), levels(),
-                        network(training, rng.split("dropout"), labels), x0, rng.split("diffusion"),
-                        config_.training.stratified);
+  return matching_loss(matching(), preconditioning(), levels(),
+                       network(training, rng.split("dropout"), labels), x0, rng.split("diffusion"));
 }
 
 std::vector<nn::NamedParameter> GaussianObjective::parameters() {
@@ -186,10 +159,13 @@ std::vector<nn::NamedParameter> GaussianObjective::parameters() {
 }
 
 double GaussianObjective::expected_initial_loss() const {
-  if (data_sd_.value.item() > 0) return initial_loss(preconditioning(), levels(), model_sd());
+  const TrainingConfig& c = config_.training;
+  if (data_sd_.value.item() > 0)
+    return initial_loss(preconditioning(), levels(), model_sd(), matching().kind);
   const bool standard =
-      config_.training.weighting == "auto" && config_.training.preconditioning == "auto";
-  return standard ? 1.0 : std::numeric_limits<double>::quiet_NaN();
+      c.weighting == "auto" && c.preconditioning == "auto" && c.matching == "denoising";
+  return standard && c.path != "vdm" && c.levels == 0 ? 1.0
+                                                      : std::numeric_limits<double>::quiet_NaN();
 }
 
 namespace {
@@ -198,6 +174,7 @@ const harness::RegisterObjective registered(
      [](const data::DataSpec& spec, const std::string& backbone, harness::Settings& settings,
         const Rng& rng) {
        GaussianConfig config;
+       apply_preset(settings, spec.length);
        settings.read("objective", config.training);
        settings.read("objective", config.sampling);
        settings.read("objective", config.likelihood);
@@ -209,8 +186,9 @@ const harness::RegisterObjective registered(
            .height = spec.height,
            .width = spec.width,
            .causal = false,
-           .time = true,
-           .classes = config.conditional.conditional ? spec.classes : 0};
+           .time = config.training.noise_input,
+           .classes = config.conditional.conditional ? spec.classes : 0,
+           .smooth = config.training.matching != "denoising" || config.training.network != "score"};
        return std::make_unique<GaussianObjective>(
            spec, harness::find_backbone(backbone).make(shape, settings, rng.split("backbone")),
            config);

@@ -1,8 +1,8 @@
 // The objective "gaussian": score-based diffusion of images and points on any backbone that takes a
 // noise feature. Integers k of K levels become y = 2 (k + u)/K - 1 with fresh u ~ U[0, 1) in every
 // batch; real vectors are divided by twice their standard deviation, so that the levels of EDM fit
-// them. Training: denoising score matching; likelihood: probability-flow equation; samples: see
-// samplers.h.
+// them. Training: score matching at the noise levels of a path (training.h); likelihood:
+// probability-flow equation; samples: see samplers.h.
 #pragma once
 #include <memory>
 #include <string>
@@ -25,11 +25,9 @@ struct GaussianConfig {
   ConditionalConfig conditional;
 };
 
-/// The noise process of the options, in model units.
-GaussianPath path_of(const TrainingConfig& config);
-/// Usage error if sampling with `asked` passes through noise levels at which a model of `trained` has
-/// not been trained: those of its path and, where the levels are normal in ln sigma (edm weighting),
-/// what lies within five standard deviations.
+/// Usage error if sampling with `asked` passes through noise levels at which a model of `trained`
+/// has not been trained: those of its path and, where the levels are normal in ln sigma (edm
+/// weighting), what lies within five standard deviations.
 void check_trained_levels(const TrainingConfig& trained, const TrainingConfig& asked);
 
 class GaussianObjective final : public harness::Objective {
@@ -66,7 +64,7 @@ class GaussianObjective final : public harness::Objective {
   /// Fills the measured standard deviation if it is not known yet.
   void measure(const data::Batch& batch) const;
   static int64_t feature_pairs(const data::DataSpec& spec, const TrainingConfig& config) {
-    if (spec.levels == 0) return 0;
+    if (spec.levels == 0 || !config.noise_input) return 0;  // they fade with the noise level
     if (config.fourier >= 0) return config.fourier;
     return spec.modality == data::Modality::image ? 2 : 0;
   }
@@ -77,6 +75,7 @@ class GaussianObjective final : public harness::Objective {
   Tensor with_features(const Tensor& x, const Tensor& noise) const;
   Preconditioning preconditioning() const;
   NoiseLevels levels() const;
+  LevelMatching matching() const;
   /// Usage error for sample options that do not fit this model.
   void check_options(const harness::SampleOptions& options) const;
   /// The denoiser of samples first, first + 1, ...: guided, and given what is known of them.

@@ -40,6 +40,7 @@ MlpBackbone MlpBackbone::make(const harness::BackboneSpec& spec, const MlpConfig
                                           {"softplus", MlpActivation::softplus},
                                           {"relu", MlpActivation::relu}},
                                          "model.activation");
+  harness::note_kinks(spec, config.activation, "model.activation");
   const auto conditioning = choose<Conditioning>(
       config.conditioning, {{"concat", Conditioning::concat}, {"film", Conditioning::film}},
       "model.conditioning");

@@ -1,21 +1,22 @@
-// The units in which diffusion models work: integers k of K levels lie in cells of width 2/K on
-// [-1, 1], real vectors are divided by twice their standard deviation, so that the noise levels of
-// EDM fit them.
+// Data as diffusion models see them. Integers k of K levels become y = 2 (k + u)/K - 1 with fresh
+// u ~ U[0, 1), so that they have a density on [-1, 1]; real vectors are scaled.
 #pragma once
 #include "autodiff/rng.h"
-#include "data/dataset.h"
+#include "data/spec.h"
 
 namespace kindred::diffusion {
 
 inline constexpr double kModelSd = 0.5;  ///< of real vectors in model units
 
-/// Standard deviation of the elements of a batch. Symbols count as their cells on [-1, 1]: the
-/// uniform noise inside a cell adds (2/K)^2 / 12.
-double standard_deviation(const data::Batch& batch, int64_t levels);
-
-/// A training batch [B, D] f32 in model units: 2 (k + u)/K - 1 with fresh u ~ U[0, 1), or real
-/// values times `unit`. Usage error (at `where`) for another shape.
-Tensor model_values(const data::Batch& batch, const data::DataSpec& spec, double unit,
-                    const Rng& rng, const char* where);
+struct Moments {
+  double mean, sd;
+};
+/// Over all numbers of a batch, in the units of real values; symbols as their cells on [-1, 1]: the
+/// uniform noise inside a cell adds (2/K)^2 / 12 to the variance.
+Moments moments(const data::Batch& batch, int64_t levels);
+/// x [B, D] f32 of a training batch: dequantised symbols, or real values times `scale`. Usage error
+/// under `where` for a batch that does not fit the spec.
+Tensor model_elements(const data::Batch& batch, const data::DataSpec& spec, double scale,
+                      const Rng& rng, const char* where);
 
 }  // namespace kindred::diffusion

@@ -13,6 +13,8 @@
 #include "diffusion/gaussian.h"
 #include "diffusion/likelihood.h"
 #include "diffusion/model_units.h"
+#include "diffusion/noise_levels.h"
+#include "diffusion/training.h"
 #include "harness/config.h"
 
 namespace kindred::diffusion {
@@ -37,7 +39,7 @@ NoisyClassify::NoisyClassify(const data::DataSpec& spec, harness::AnyBackbone ba
     : spec_(spec),
       backbone_(std::move(backbone)),
       config_(config),
-      path_(path_of(
+      path_(training_path(
           {.path = config.path, .sigma_min = config.sigma_min, .sigma_max = config.sigma_max})),
       head_(nn::Linear::make(config.width, spec.classes, true, rng.split("head"), kHeadStd)),
       data_sd_{Tensor::full({1}, config.sigma_data), nn::Role::buffer} {
@@ -52,7 +54,7 @@ double NoisyClassify::unit() const {
 
 void NoisyClassify::measure(const data::Batch& batch) const {
   if (data_sd_.value.item() > 0) return;
-  const double sd = standard_deviation(batch, spec_.levels);
+  const double sd = moments(batch, spec_.levels).sd;
   check(sd > 0 && std::isfinite(sd), kWhere, "the data do not vary (standard deviation ", sd,
         "); set objective.sigma_data");
   Tensor shared = data_sd_.value;  // a handle on the same buffer
@@ -79,7 +81,7 @@ Tensor NoisyClassify::logits(const Tensor& x, const Tensor& sigma,
 Tensor NoisyClassify::loss(const data::Batch& batch, const Rng& rng, bool training) const {
   measure(batch);
   check(batch.labels.defined(), kWhere, "the data \"", spec_.name, "\" gave no labels");
-  const Tensor x0 = model_values(batch, spec_, unit(), rng.split("dequantise"), kWhere);
+  const Tensor x0 = model_elements(batch, spec_, unit(), rng.split("dequantise"), kWhere);
   const Rng noise = rng.split("diffusion");
   const std::vector<double> drawn =
       draw_levels(trained_levels(path_), x0.dim(0), noise.split("level"), true);

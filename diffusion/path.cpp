@@ -1,6 +1,9 @@
 #include "diffusion/path.h"
 
+#include <algorithm>
 #include <cmath>
+#include <memory>
+#include <vector>
 
 #include "autodiff/ops/elementwise.h"
 
@@ -93,6 +96,41 @@ GaussianPath vdm_path(double gamma_min, double gamma_max) {
   p.da = [=](double t) { return -0.5 * slope * sigmoid(gamma(t)) * std::sqrt(sigmoid(-gamma(t))); };
   p.ds = [=](double t) { return 0.5 * slope * sigmoid(-gamma(t)) * std::sqrt(sigmoid(gamma(t))); };
   p.time_of_sigma = [=](double sigma) { return (2 * std::log(sigma) - gamma_min) / slope; };
+  return p;
+}
+
+GaussianPath ddpm_path(int64_t steps, double beta_1, double beta_n) {
+  check(steps >= 2 && beta_1 > 0 && beta_n >= beta_1 && beta_n < 1, "ddpm path", steps,
+        " steps with beta ", beta_1, " to ", beta_n);
+  // B = -ln alpha_bar at 0, 1, .. steps; linear between, so that da and ds are its slopes.
+  const auto table = std::make_shared<std::vector<double>>(1, 0.0);
+  for (int64_t i = 0; i < steps; ++i)
+    table->push_back(table->back() -
+                     std::log1p(-(beta_1 + (beta_n - beta_1) * static_cast<double>(i) /
+                                               static_cast<double>(steps - 1))));
+  const auto n = static_cast<double>(steps);
+  const auto cell = [=](double t) {
+    return static_cast<std::size_t>(std::clamp(std::floor(t * n * (1 + 1e-14)), 0.0, n - 1));
+  };
+  const auto slope = [=](double t) { return n * ((*table)[cell(t) + 1] - (*table)[cell(t)]); };
+  const auto integral = [=](double t) {
+    return (*table)[cell(t)] + slope(t) * (t - static_cast<double>(cell(t)) / n);
+  };
+  GaussianPath p;
+  p.name = "ddpm";
+  p.a = [=](double t) { return std::exp(-0.5 * integral(t)); };
+  p.da = [=](double t) { return -0.5 * slope(t) * std::exp(-0.5 * integral(t)); };
+  p.s = [=](double t) { return std::sqrt(-std::expm1(-integral(t))); };
+  p.ds = [=](double t) {
+    return 0.5 * slope(t) * std::exp(-integral(t)) / std::sqrt(-std::expm1(-integral(t)));
+  };
+  p.time_of_sigma = [=](double sigma) {
+    const double b = std::log1p(sigma * sigma);
+    const auto above = std::upper_bound(table->begin() + 1, table->end() - 1, b);
+    const double low = *(above - 1);
+    return (static_cast<double>(above - 1 - table->begin()) + (b - low) / (*above - low)) / n;
+  };
+  p.t_min = p.t_sample = 1 / n;
   return p;
 }
 

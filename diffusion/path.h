@@ -46,6 +46,11 @@ GaussianPath edm_path(double sigma_min = 0.002, double sigma_max = 80);
 /// VDM with a linear schedule (Kingma et al. 2021): s^2 = sigmoid(gamma(t)), a^2 = 1 - s^2.
 GaussianPath vdm_path(double gamma_min = -13.3, double gamma_max = 5);
 
+/// DDPM (Ho, Jain and Abbeel 2020): a^2 = alpha_bar_i at t = i/steps, the product of 1 - beta_j
+/// with beta rising linearly from beta_1 to beta_n, and ln a linear between these times. t_min =
+/// 1/steps.
+GaussianPath ddpm_path(int64_t steps = 1000, double beta_1 = 1e-4, double beta_n = 0.02);
+
 /// Per-sample scalars [B] as [B, 1, ..., 1] of the rank of `like`, so that they broadcast over a
 /// sample of any rank.
 Tensor per_sample(const Tensor& scalars, const Tensor& like);

@@ -31,6 +31,19 @@ Preconditioning vp_preconditioning() {
           }};
 }
 
+Preconditioning raw_preconditioning() {
+  return {"raw", [](double sigma) {
+            return Coefficients{1, sigma * sigma, 1, noise_feature(sigma)};
+          }};
+}
+
+Preconditioning vdm_preconditioning() {
+  return {"vdm", [](double sigma) {
+            const double in = 1 / std::sqrt(sigma * sigma + 1);
+            return Coefficients{1 - sigma * in, -sigma, in, noise_feature(sigma)};
+          }};
+}
+
 Denoiser make_denoiser(Preconditioning preconditioning, Network network) {
   return [preconditioning = std::move(preconditioning), network = std::move(network)](
              const Tensor& x, const Tensor& sigma) {

@@ -43,6 +43,11 @@ Preconditioning edm_preconditioning(double sigma_data);
 Preconditioning ve_preconditioning();
 /// Noise prediction of VP: score = -F / s, input scaled back to x_t = a x (DDPM, score_sde).
 Preconditioning vp_preconditioning();
+/// The score itself: score = F(x), not divided by the noise level (NCSN).
+Preconditioning raw_preconditioning();
+/// Noise prediction beside the input: eps = F + c_in x, so that F = 0 is right for data of no width
+/// under much noise (the base of VDM's network, Kingma et al. 2021).
+Preconditioning vdm_preconditioning();
 
 /// Wraps a network. The state stays f64, the network runs in f32 behind differentiable casts.
 Denoiser make_denoiser(Preconditioning preconditioning, Network network);

@@ -1,6 +1,9 @@
 // The registry of backbones. Entries arrive before main() from the backbones' own files.
 #include "harness/backbone.h"
 
+#include <iostream>
+#include <utility>
+
 #include "autodiff/graph.h"
 #include "harness/registry.h"
 
@@ -34,6 +37,15 @@ void check_context(const Context& c, const Tensor& x, const char* backbone, Abil
   for (int64_t b = 0; b < B; ++b)
     check(c.lengths.data<int32_t>()[b] >= 1 && c.lengths.data<int32_t>()[b] <= L, backbone,
           "length ", c.lengths.data<int32_t>()[b], " of row ", b, " is not within 1..", L);
+}
+
+void note_kinks(const BackboneSpec& spec, const std::string& activation, const char* key) {
+  if (!spec.smooth || activation != "relu") return;
+  static bool said = false;
+  if (std::exchange(said, true)) return;
+  std::cerr << "kindred: " << key
+            << " = relu has no second derivative, and this loss is made of such: it will learn "
+               "little; choose a smooth one\n";
 }
 
 Tensor valid_steps(const Tensor& lengths, int64_t L, DType dtype) {

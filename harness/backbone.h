@@ -63,7 +63,11 @@ struct BackboneSpec {
   bool causal = false;                ///< output i may depend on inputs 0..i only
   bool time = false;                  ///< Context::time will be given
   int64_t classes = 0;                ///< Context::labels may be given, 0 .. classes; 0: they never are
+  bool smooth = false;                ///< the loss takes second derivatives: piecewise linear activations learn little
 };
+
+/// Says once on stderr that `key` = relu has no second derivative, where spec.smooth wants one.
+void note_kinks(const BackboneSpec& spec, const std::string& activation, const char* key);
 
 /// One sequence at a time step by step: constant work per symbol (S4) or a growing cache (attention).
 class Stepper {

@@ -39,6 +39,7 @@ Backbone Backbone::make(const harness::BackboneSpec& spec, const Config& config,
         spec.out_channels, ", ", spec.length);
   Backbone m{spec, transformer::plan(config), {}, {}, {}, {}, {}, {}, {}};
   const Plan& p = m.plan;
+  harness::note_kinks(spec, p.ffn == nn::Activation::relu ? "relu" : "", "model.ffn");
   const int64_t C = p.width;
   const double branch = p.layers > 0 ? kStd / std::sqrt(2.0 * static_cast<double>(p.layers)) : kStd;
   if (spec.in_channels != C)
