@@ -19,6 +19,9 @@ struct LayerSize {
   int64_t width, state, length, batch;
 };
 
+/// What the yardstick of S4 may do: choose the quickest way, or sum as the published code does.
+enum class PeerForm { quickest, published };
+
 ssm::S4dOptions options_of(const ssm::S4dLayer*, const LayerSize& size) {
   ssm::S4dOptions options;
   options.width = size.width;
@@ -37,7 +40,7 @@ ssm::S4Options options_of(const ssm::S4Layer*, const LayerSize& size) {
 template <class Layer>
 class LayerWork final : public Work {
  public:
-  LayerWork(const LayerSize& size, const WorkOptions& options) {
+  LayerWork(const LayerSize& size, PeerForm form, const WorkOptions& options) : form_(form) {
     set_gemm_precision(options.precision == "bf16" ? GemmPrecision::bf16 : GemmPrecision::f32);
     const Rng rng(1);
     model_ = GatedLayer<Layer>::make(options_of(static_cast<const Layer*>(nullptr), size), rng);
@@ -59,6 +62,7 @@ class LayerWork final : public Work {
     out.tensor("target", target_);
     out.setting("width", input_.dim(2));
     out.setting("lr", kLr);
+    out.setting("published_form", form_ == PeerForm::published);
     for (const auto& option : optimizer_->options())
       if (const auto* value = std::get_if<double*>(&option.value))
         out.setting(option.name, **value);
@@ -74,6 +78,7 @@ class LayerWork final : public Work {
   static constexpr double kLr = 1e-3;
   Tensor loss() const { return mean_squared_error(model_(input_), target_); }
 
+  PeerForm form_;
   GatedLayer<Layer> model_;
   Tensor input_, target_;  ///< [B, L, H]
   std::unique_ptr<optim::Slab> slab_;
@@ -83,9 +88,9 @@ class LayerWork final : public Work {
 
 template <class Layer>
 Row row(const std::string& name, const std::string& summary, const std::string& peer,
-        const LayerSize& size) {
-  return {name, summary, peer, [size](const WorkOptions& options) -> std::unique_ptr<Work> {
-            return std::make_unique<LayerWork<Layer>>(size, options);
+        const LayerSize& size, PeerForm form = PeerForm::quickest) {
+  return {name, summary, peer, [size, form](const WorkOptions& options) -> std::unique_ptr<Work> {
+            return std::make_unique<LayerWork<Layer>>(size, form, options);
           }};
 }
 
@@ -96,6 +101,10 @@ std::vector<Row> ssm_rows() {
   const std::string sizes = " layer and gate, forward and backward, H 128, N 64, ";
   return {row<ssm::S4Layer>("s4-784", "S4 (DPLR)" + sizes + "L 784, batch 16", "s4.py", short_one),
           row<ssm::S4Layer>("s4-4096", "S4 (DPLR)" + sizes + "L 4096, batch 4", "s4.py", long_one),
+          row<ssm::S4Layer>("s4-784-published", "the same; PyTorch sums as published code does",
+                            "s4.py", short_one, PeerForm::published),
+          row<ssm::S4Layer>("s4-4096-published", "the same; PyTorch sums as published code does",
+                            "s4.py", long_one, PeerForm::published),
           row<ssm::S4dLayer>("s4d-784", "S4D" + sizes + "L 784, batch 16", "s4d.py", short_one),
           row<ssm::S4dLayer>("s4d-4096", "S4D" + sizes + "L 4096, batch 4", "s4d.py", long_one)};
 }

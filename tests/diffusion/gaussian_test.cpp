@@ -272,7 +272,7 @@ TEST_CASE(
   harness::SampleOptions options;
   options.sampler = "rk4";
   GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{}), config);
-  CHECK_THROWS_WITH(objective.sample(Rng(1), options), Catch::Contains("unknown value \"rk4\""));
+  CHECK_THROWS_WITH(objective.sample(Rng(1), options), Catch::Contains("objective.sampler] unknown value \"rk4\""));
 }
 
 TEST_CASE(
@@ -361,7 +361,7 @@ TEST_CASE("objective: what it cannot do is a usage error", "[gaussian]") {
   GaussianConfig config;
   config.training.fourier = 0;  // the oracle reads the bare input
   config.training.path = "edmm";
-  CHECK_THROWS_WITH(make(image_spec(16), config), Catch::Contains("unknown value \"edmm\""));
+  CHECK_THROWS_WITH(make(image_spec(16), config), Catch::Contains("objective.path] unknown value \"edmm\""));
   config = {};
   config.training.weighting = "none";
   CHECK_THROWS_WITH(make(image_spec(16), config), Catch::Contains("weighting"));

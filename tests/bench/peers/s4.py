@@ -6,7 +6,8 @@ them, so they are written in the ways known to be good on a CPU and the quickest
   broadcast   v / (z - a) over all modes and frequencies, summed (the slow path of state-spaces/s4)
   product     1 / (z - a) once for the four, then batched complex products [4, M] x [M, J]
   pairs       a mode and its conjugate on one real reciprocal, then batched real products
-each over all channels at once, or in groups of channels that fit into the cache. The formula is the one without
+each over all channels at once, or in groups of channels that fit into the cache. The rows named `published` take
+the first, over all channels at once, as that code does. The formula is the one without
 the pole at z = -1 (autodiff/ops/dplr_kernel.h of kindred): the textbook form differs by 1e-3 in f32.
 """
 import math
@@ -55,7 +56,8 @@ class Layer(s4d.Layer):
         self.s, self.c = angle.sin().float(), angle.cos().float()
         if length % 2 == 0:
             self.c[-1] = 0
-        self.sums, self.group = self.quickest(length)
+        published = broadcast, len(self.D)
+        self.sums, self.group = published if folder.published_form else self.quickest(length)
 
     def kernel(self, length):
         dt = self.log_dt.exp()[:, None]
