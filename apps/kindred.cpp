@@ -14,6 +14,7 @@
 
 #include "apps/command.h"
 #include "apps/data_command.h"
+#include "apps/diffusion_command.h"
 #include "autodiff/check.h"
 
 namespace {
@@ -29,6 +30,7 @@ const std::vector<Command> kCommands = {
     {"sample", "draw images or text from a trained model", kindred::apps::sample_command},
     {"ngram", "count-based text baselines", kindred::apps::ngram_command},
     {"data", "list, describe, fetch and verify data sets", kindred::apps::data_command},
+    {"diffusion", "choose noise levels and steps for a data set", kindred::apps::diffusion_command},
     {"bench", "time kindred and PyTorch on the same work", kindred::apps::bench_command},
     {"profile", "where the time of training goes, op by op", kindred::apps::profile_command},
     {"inspect", "what is in a snapshot", kindred::apps::inspect_command},

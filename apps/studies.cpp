@@ -1,4 +1,5 @@
 // The studies that `kindred reproduce` knows by name, from the rooms that do the work.
+#include "diffusion/langevin_study.h"
 #include "harness/study.h"
 #include "ssm/studies.h"
 
@@ -19,6 +20,10 @@ const RegisterStudy speed("hippo_scan_speed", "elements a second of an online pr
                           ssm::scan_speed);
 const RegisterStudy ranks("hippo_block_ranks", "ranks of the off-diagonal blocks of the measures",
                           ssm::block_rank_table);
+const RegisterStudy langevin("langevin_modes",
+                             "mode weights and variances of plain, Metropolis-adjusted and "
+                             "annealed Langevin dynamics",
+                             diffusion::langevin_modes);
 
 }  // namespace
 }  // namespace kindred::apps
