@@ -155,9 +155,10 @@ int sample_command(int argc, char** argv) {
   const bool text = spec.modality == data::Modality::text;
   if (!text) refuse_ignored(line, {"prompt", "length"}, "text", run);
   if (spec.modality != data::Modality::image) refuse_ignored(line, {"columns", "scale"}, "images", run);
-  if (run.family().objective != "gaussian")
-    refuse_ignored(line, {"batch", "label", "guidance", "classifier", "inpaint", "mask", "method", "trajectory", "frames", "moments"},
-                   "gaussian diffusion", run);
+  const bool gaussian = run.family().objective == "gaussian";
+  if (!gaussian) refuse_ignored(line, {"label", "guidance", "classifier", "inpaint", "mask", "method"}, "gaussian diffusion", run);
+  if (!gaussian && run.family().objective != "score")
+    refuse_ignored(line, {"batch", "trajectory", "frames", "moments"}, "samplers of a score", run);
   if (run.family().objective == "ar") {
     refuse_ignored(line, {"steps", "sampler"}, "diffusion", run);
   } else {
