@@ -119,11 +119,19 @@ harness::Snapshot read_trained(const std::string& path, std::string* found_at) {
 }
 
 namespace {
+/// Options that came later, with defaults that would make another model than an older file holds.
+void keep_older_model(harness::Settings& settings, const harness::Snapshot& snapshot, const std::string& path) {
+  const auto& name = snapshot.backbone;
+  const bool filmed = name == "s4" || name == "s4d" || name == "s5" || name == "lssl" || name == "mamba";
+  if (filmed && !settings.has("model.conditioning")) settings.set("model.conditioning", "input", path);
+}
+
 harness::Settings settings_of(const harness::Snapshot& snapshot, const std::string& path) {
   auto settings = harness::Settings::from_text(snapshot.config, path);
   // By what it is, as the meaning of "ssm" and its like may have changed since.
   if (settings.get("run.family", "").find('/') == std::string::npos)
     settings.set("run.family", snapshot.objective + '/' + snapshot.backbone, path);
+  keep_older_model(settings, snapshot, path);
   return settings;
 }
 }  // namespace

@@ -44,10 +44,11 @@ MlpBackbone MlpBackbone::make(const harness::BackboneSpec& spec, const MlpConfig
   const auto conditioning = choose<Conditioning>(
       config.conditioning, {{"concat", Conditioning::concat}, {"film", Conditioning::film}},
       "model.conditioning");
-  const bool film = spec.time && conditioning == Conditioning::film;
-  if (spec.time)
-    net.time = nn::TimeEmbedding::make(config.time_width, config.time_scale, rng.split("time"));
-  int64_t in = spec.length * spec.in_channels + (spec.time && !film ? config.time_width : 0);
+  net.condition =
+      nn::Condition::make(config.time_width, config.time_scale, spec.time, spec.classes, rng);
+  const bool conditioned = !net.condition.empty();
+  const bool film = conditioned && conditioning == Conditioning::film;
+  int64_t in = spec.length * spec.in_channels + (conditioned && !film ? config.time_width : 0);
   for (int64_t k = 0; k < config.depth; ++k) {
     net.hidden.push_back(
         nn::Linear::make_uniform(in, config.width, true, rng.split("hidden").split(k)));
@@ -63,12 +64,10 @@ MlpBackbone MlpBackbone::make(const harness::BackboneSpec& spec, const MlpConfig
 Tensor MlpBackbone::forward(const Tensor& x, const harness::Context& context) const {
   check(x.rank() == 3 && x.dim(1) == spec.length && x.dim(2) == spec.in_channels, "mlp", "x ",
         x.shape(), " does not fit [B, ", spec.length, ", ", spec.in_channels, "]");
-  check(!time || (context.time.defined() && context.time.shape() == Shape{x.dim(0)}), "mlp",
-        "needs a noise feature of shape [", x.dim(0), "]");
-  harness::check_context(context, x, "mlp", {});
+  harness::check_context(context, x, "mlp", {.labels = spec.classes > 0});
   Tensor h = reshape(x, {x.dim(0), spec.length * spec.in_channels});
-  const Tensor e = time ? (*time)(context.time) : Tensor();
-  if (time && film.empty()) h = concat({h, e}, -1);
+  const Tensor e = condition(context.time, context.labels, x.dim(0), "mlp");
+  if (e.defined() && film.empty()) h = concat({h, e}, -1);
   const Tensor style = film.empty() ? Tensor() : silu(e);
   for (std::size_t k = 0; k < hidden.size(); ++k) {
     h = hidden[k](h);

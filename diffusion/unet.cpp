@@ -61,7 +61,7 @@ Tensor GroupNorm::operator()(const Tensor& x) const {
   return group_norm(x, groups, gain.value, shift.value);
 }
 
-ResBlock ResBlock::make(int64_t in, int64_t out, const UnetConfig& config, bool time,
+ResBlock ResBlock::make(int64_t in, int64_t out, const UnetConfig& config, bool conditioned,
                         const Rng& rng) {
   ResBlock block;
   block.norm1 = GroupNorm::make(in, config.groups);
@@ -69,7 +69,8 @@ ResBlock ResBlock::make(int64_t in, int64_t out, const UnetConfig& config, bool 
   block.conv1 = nn::Conv2d::make({.in = in, .out = out}, rng.split("conv1"));
   block.conv2 =
       nn::Conv2d::make({.in = out, .out = out, .init = nn::ConvInit::zero}, rng.split("conv2"));
-  if (time) block.time = nn::Linear::make_uniform(config.time_width, out, true, rng.split("time"));
+  if (conditioned)
+    block.time = nn::Linear::make_uniform(config.time_width, out, true, rng.split("time"));
   if (in != out)
     block.skip = nn::Conv2d::make({.in = in, .out = out, .kernel = 1}, rng.split("skip"));
   block.dropout = config.dropout;
@@ -100,8 +101,9 @@ Unet Unet::make(const harness::BackboneSpec& spec, const UnetConfig& config, con
   check_config(spec, config, count);
   Unet net;
   net.spec = spec;
-  if (spec.time)
-    net.time = nn::TimeEmbedding::make(config.time_width, config.time_scale, rng.split("time"));
+  net.condition =
+      nn::Condition::make(config.time_width, config.time_scale, spec.time, spec.classes, rng);
+  const bool conditioned = !net.condition.empty();
   net.input = nn::Conv2d::make({.in = spec.in_channels, .out = channels[0]}, rng.split("input"));
 
   const auto chain = [&](int64_t in, int64_t middle, int64_t out, const Rng& stream) {
@@ -109,7 +111,7 @@ Unet Unet::make(const harness::BackboneSpec& spec, const UnetConfig& config, con
     for (int64_t b = 0; b < config.blocks; ++b) {
       const int64_t to = b + 1 == config.blocks ? out : middle;
       blocks.push_back(
-          ResBlock::make(b == 0 ? in : middle, to, config, spec.time, stream.split(b)));
+          ResBlock::make(b == 0 ? in : middle, to, config, conditioned, stream.split(b)));
     }
     return blocks;
   };
@@ -138,10 +140,9 @@ Unet Unet::make(const harness::BackboneSpec& spec, const UnetConfig& config, con
 Tensor Unet::forward(const Tensor& x, const harness::Context& context) const {
   check(x.rank() == 3 && x.dim(1) == spec.length && x.dim(2) == spec.in_channels, "unet", "x ",
         x.shape(), " does not fit [B, ", spec.length, ", ", spec.in_channels, "]");
-  check(!time || (context.time.defined() && context.time.shape() == Shape{x.dim(0)}), "unet",
-        "needs a noise feature of shape [", x.dim(0), "]");
-  harness::check_context(context, x, "unet", {});
-  const Tensor e = time ? silu((*time)(context.time)) : Tensor();
+  harness::check_context(context, x, "unet", {.labels = spec.classes > 0});
+  const Tensor told = condition(context.time, context.labels, x.dim(0), "unet");
+  const Tensor e = told.defined() ? silu(told) : told;
   int64_t site = 0;
   const auto run = [&](const std::vector<ResBlock>& blocks, Tensor h) {
     for (const ResBlock& block : blocks) {

@@ -30,6 +30,9 @@ struct TrainOptions {
   std::string recompute = "none";
   double clip = 1;
   double ema = 0;
+  std::string ema_warmup = "ratio";
+  double ema_halflife = 0;
+  double ema_ramp = 0.05;
   std::string decay = "matrices";
   double dynamics_lr = 1e-3;
   int64_t log_every = 10;
@@ -51,7 +54,15 @@ struct TrainOptions {
           "none, or blocks: keep only the input of each block and compute its inside again for the gradient; "
           "less memory, more time, the same numbers");
     visit("clip", self.clip, "global gradient norm limit; 0 = off");
-    visit("ema", self.ema, "decay of the parameter average used for evaluation; 0 = off");
+    visit("ema", self.ema,
+          "largest decay d of the parameter average used for evaluation, which looks back over 1 / (1 - d) steps; 0 = off");
+    visit("ema_warmup", self.ema_warmup,
+          "smaller decays of the first steps n, so that the initial parameters are forgotten: ratio, (1 + n) / (10 + n), "
+          "or power, 1 - n^(-2/3)");
+    visit("ema_halflife", self.ema_halflife,
+          "instead of ema: examples after which a parameter counts half in the average, whatever the batch; 0 = off");
+    visit("ema_ramp", self.ema_ramp,
+          "the half-life is at most this share of the examples seen so far; 0 = no limit");
     visit("decay", self.decay, "what weight decay applies to: matrices, nanogpt (all of 2 or more dimensions), all, none");
     visit("dynamics_lr", self.dynamics_lr, "largest learning rate of state-space dynamics (step size, poles); 1 = that of everything else");
     visit("log_every", self.log_every, "steps between lines of metrics.jsonl");
@@ -70,6 +81,7 @@ struct EvalOptions {
   int64_t batch = 64;
   int64_t limit = 0;
   double rate = 1;
+  bool average = true;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
@@ -79,6 +91,9 @@ struct EvalOptions {
     visit("limit", self.limit, "score only the first elements; 0 = the whole split");
     visit("rate", self.rate, "time between two symbols relative to training: 2 for data at half the sampling rate; "
           "state-space backbones only");
+    visit("average", self.average,
+          "score and sample with the averaged parameters, if training kept an average (train.ema); false: with those of "
+          "the last step");
   }
 };
 

@@ -48,9 +48,9 @@ RecurrentBackbone<Cell> RecurrentBackbone<Cell>::make(const BackboneSpec& spec,
   m.spec = spec;
   m.dropout = c.dropout;
   int64_t channels = spec.in_channels;
-  if (spec.time) {
+  m.condition = nn::Condition::make(kTimeFeatures, kTimeScale, spec.time, spec.classes, rng, dtype);
+  if (!m.condition.empty()) {
     m.input = nn::Linear::make_uniform(channels, c.width, true, rng.split("input"), dtype);
-    m.time = nn::TimeEmbedding::make(kTimeFeatures, kTimeScale, rng.split("time"), dtype);
     m.time_projection =
         nn::Linear::make_uniform(kTimeFeatures, c.width, true, rng.split("time_projection"), dtype);
     channels = c.width;
@@ -73,10 +73,9 @@ template <class Cell>
 Tensor RecurrentBackbone<Cell>::embed(const Tensor& x, const Context& context) const {
   check(x.rank() == 3 && x.dim(1) > 0 && x.dim(2) == spec.in_channels, "recurrent",
         "wants x [B, L, ", spec.in_channels, "], got ", x.shape());
-  if (!time) return x;
-  check(context.time.defined() && context.time.numel() == x.dim(0), "recurrent",
-        "was built with a time input and needs one value for each of ", x.dim(0), " sequences");
-  const Tensor at = (*time_projection)((*time)(context.time));
+  const Tensor e = condition(context.time, context.labels, x.dim(0), "recurrent");
+  if (!e.defined()) return x;
+  const Tensor at = (*time_projection)(e);
   return (*input)(x) + reshape(at, {x.dim(0), 1, at.dim(1)});
 }
 
@@ -99,7 +98,8 @@ Tensor RecurrentBackbone<Cell>::run_layer(std::size_t k, const Tensor& x,
 
 template <class Cell>
 Tensor RecurrentBackbone<Cell>::forward(const Tensor& x, const Context& context) const {
-  check_context(context, x, "recurrent", {.lengths = true, .state = spec.causal});
+  check_context(context, x, "recurrent",
+                {.lengths = true, .state = spec.causal, .labels = spec.classes > 0});
   Tensor h = embed(x, context);
   if (State* state = context.state) {
     const std::size_t n = Cell::kStates, all = n * layers.size();
@@ -119,8 +119,8 @@ Tensor RecurrentBackbone<Cell>::forward(const Tensor& x, const Context& context)
 
 template <class Cell>
 std::unique_ptr<Stepper> RecurrentBackbone<Cell>::stepper(int64_t batch) const {
-  // A stepper has no way to be told the time of a diffusion.
-  if (!spec.causal || time) return nullptr;
+  // A stepper has no way to be told the time of a diffusion or a label.
+  if (!spec.causal || !condition.empty()) return nullptr;
   return state_stepper("recurrent", batch, [this](const Tensor& x, const Context& context) {
     return forward(x, context);
   });

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "harness/backbone.h"
+#include "nn/condition.h"
 #include "nn/gru.h"
 #include "nn/lstm.h"
-#include "nn/time_embedding.h"
 
 namespace kindred::harness {
 
@@ -44,8 +44,8 @@ template <class Cell>
 struct RecurrentBackbone {
   BackboneSpec spec;
   double dropout = 0;
-  std::optional<nn::Linear> input;        ///< only with spec.time, which is added to its output
-  std::optional<nn::TimeEmbedding> time;  ///< only if spec.time, with its projection to [C]
+  std::optional<nn::Linear> input;  ///< only with a condition, which is added to its output
+  nn::Condition condition;          ///< time and label, with their projection to [C] if any
   std::optional<nn::Linear> time_projection;
   std::vector<RecurrentLayer<Cell>> layers;
   std::optional<nn::Linear> output;  ///< only if out_channels != width
@@ -56,14 +56,14 @@ struct RecurrentBackbone {
   /// x [B, L, in_channels] -> [B, L, out_channels], any L. Valid steps do not depend on the padding
   /// behind context.lengths. A causal backbone takes context.state: Cell::kStates tensors a layer.
   Tensor forward(const Tensor& x, const Context& context) const;
-  /// Constant state and work a step; nullptr unless spec.causal and without time. Refers to this
+  /// Constant state and work a step; nullptr unless spec.causal and unconditioned. Refers to this
   /// backbone.
   std::unique_ptr<Stepper> stepper(int64_t batch) const;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
     visit("input", self.input);
-    visit("time", self.time);
+    nn::Condition::describe(self.condition, visit);
     visit("time_projection", self.time_projection);
     visit("layers", self.layers);
     visit("output", self.output);

@@ -41,6 +41,16 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+optim::EmaRule ema_rule(const TrainOptions& train) {
+  check(train.ema == 0 || train.ema_halflife == 0, "train.ema", train.ema, " and train.ema_halflife ",
+        train.ema_halflife, " are two rules for one average; give one of them");
+  return {train.ema,
+          choose<optim::EmaWarmup>(train.ema_warmup,
+                                   {{"ratio", optim::EmaWarmup::ratio}, {"power", optim::EmaWarmup::power}},
+                                   "train.ema_warmup"),
+          train.ema_halflife, train.ema_ramp};
+}
+
 /// bf16 only makes products faster: where it is not to be had, a run goes on in f32 and says so.
 void choose_precision(const std::string& wanted) {
   const std::string obstacle = wanted == "bf16" ? bf16_obstacle() : "";
@@ -95,7 +105,8 @@ Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset, std::v
   }
   slab_ = std::make_unique<optim::Slab>(entries);
   optimizer_->attach(*slab_);
-  if (train_.ema > 0) ema_ = std::make_unique<optim::Ema>(*slab_, train_.ema);
+  if (const optim::EmaRule rule = ema_rule(train_); rule.decay > 0 || rule.halflife > 0)
+    ema_ = std::make_unique<optim::Ema>(*slab_, rule);
 }
 
 data::Split Run::eval_split() const {
@@ -147,10 +158,10 @@ double Run::step() {
   if (!std::isfinite(value)) report_non_finite(value);
   const auto outcome = optimizer_->step(*slab_, gradients, learning_rate(), train_.clip);
   if (!outcome.applied) report_non_finite(value);
-  if (ema_) ema_->update(*slab_);
+  const Tensor& seen = batch.symbols.defined() ? batch.symbols : batch.values;
+  if (ema_) ema_->update(*slab_, seen.dim(0), progress_.examples);
 
   gradient_norm_ = outcome.gradient_norm;
-  const Tensor& seen = batch.symbols.defined() ? batch.symbols : batch.values;
   ++progress_.step;
   progress_.examples += seen.dim(0);
   progress_.symbols += seen.dim(0) * spec().length;
@@ -190,7 +201,7 @@ void Run::report_non_finite(double loss) {
 
 Likelihood Run::evaluate(const LikelihoodOptions& options, data::Split split) {
   NoGrad off;
-  const optim::EmaScope average(ema_.get(), *slab_);
+  const optim::EmaScope average(evaluated(), *slab_);
   LikelihoodOptions scored = options;
   scored.rate = eval_.rate;
   Likelihood result = objective_->likelihood(*dataset_, split, rng_.split("evaluation"), scored);
@@ -199,30 +210,31 @@ Likelihood Run::evaluate(const LikelihoodOptions& options, data::Split split) {
     note << result.note << ", rate " << eval_.rate;
     result.note = note.str();
   }
+  if (ema_ && !eval_.average) result.note += ", parameters of the last step, not averaged";
   return result;
 }
 
 Tensor Run::sample(const SampleOptions& options, uint64_t seed) {
   NoGrad off;
-  const optim::EmaScope average(ema_.get(), *slab_);
+  const optim::EmaScope average(evaluated(), *slab_);
   return objective_->sample(rng_.split("sample").split(seed), options);
 }
 
 void Run::with_average(const std::function<void()>& work) {
-  const optim::EmaScope average(ema_.get(), *slab_);
+  const optim::EmaScope average(evaluated(), *slab_);
   work();
 }
 
 Tensor Run::predict(const data::Batch& batch) {
   NoGrad off;
-  const optim::EmaScope average(ema_.get(), *slab_);
+  const optim::EmaScope average(evaluated(), *slab_);
   LikelihoodOptions scored;
   scored.rate = eval_.rate;
   return objective_->predict(batch, scored);
 }
 
 Parity Run::parity(const data::Batch& batch) {
-  const optim::EmaScope average(ema_.get(), *slab_);
+  const optim::EmaScope average(evaluated(), *slab_);
   return objective_->parity(batch);
 }
 

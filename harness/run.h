@@ -66,14 +66,15 @@ class Run {
   double learning_rate() const;
   double gradient_norm() const { return gradient_norm_; }
 
-  /// Scores a split with the averaged parameters, if there is an average.
+  /// Scores a split with the averaged parameters, if there is an average and eval.average holds; so do
+  /// the next three.
   Likelihood evaluate(const LikelihoodOptions& options, data::Split split);
   Tensor sample(const SampleOptions& options, uint64_t seed);
-  /// Does `work` while the averaged parameters are in place, if there is an average.
-  void with_average(const std::function<void()>& work);
-  /// Objective::predict and Objective::parity of a batch, with the averaged parameters if there is an average.
+  /// Objective::predict and Objective::parity of a batch.
   Tensor predict(const data::Batch& batch);
   Parity parity(const data::Batch& batch);
+  /// Does `work` while the parameters for scoring are in place.
+  void with_average(const std::function<void()>& work);
 
   Snapshot capture();
   /// Puts a captured state back; throws Fault::snapshot, changing nothing, if family, data, optimizer,
@@ -84,6 +85,8 @@ class Run {
   /// Of one batch, in train.chunks stretches.
   std::pair<double, std::vector<Tensor>> loss_and_gradients(const data::Batch& batch, const Rng& noise) const;
   [[noreturn]] void report_non_finite(double loss);
+  /// The average to evaluate with; null for the parameters themselves.
+  optim::Ema* evaluated() const { return eval_.average ? ema_.get() : nullptr; }
 
   RunOptions run_;
   TrainOptions train_;

@@ -77,7 +77,12 @@ Snapshot Run::capture() {
   for (const auto& slot : optimizer_->slots())
     s.optimizer.slots.push_back({slot.name, unpack(*slab_, slot.values)});
   if (ema_)
-    s.averages.push_back({ema_->decay(), static_cast<uint64_t>(ema_->updates()), unpack(*slab_, ema_->average())});
+    s.averages.push_back({.decay = ema_->rule().decay,
+                          .updates = static_cast<uint64_t>(ema_->updates()),
+                          .tensors = unpack(*slab_, ema_->average()),
+                          .warmup = train_.ema_warmup,
+                          .halflife = ema_->rule().halflife,
+                          .ramp = ema_->rule().ramp});
   s.schedule_kind = schedule_.anneal == optim::Anneal::cosine   ? "cosine"
                     : schedule_.anneal == optim::Anneal::linear ? "linear"
                                                                 : "constant";
@@ -111,7 +116,8 @@ void Run::restore(const Snapshot& s, bool other_data) {
     fail(Fault::snapshot, "restore", "the snapshot was trained with ", s.optimizer.type, ", the run uses ",
          optimizer_->name());
   if (s.averages.empty() != (ema_ == nullptr))
-    fail(Fault::snapshot, "restore", "train.ema differs from the snapshot's");
+    fail(Fault::snapshot, "restore", s.averages.empty() ? "the run keeps an average (train.ema), the snapshot has none"
+                                                  : "the snapshot has an average, the run keeps none (train.ema = 0)");
 
   Staging staging;
   std::vector<PathTensor> parameters;

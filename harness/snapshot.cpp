@@ -10,7 +10,7 @@
 namespace kindred::harness {
 
 namespace {
-constexpr uint64_t kMajor = 1, kMinor = 0;
+constexpr uint64_t kMajor = 1, kMinor = 1;
 constexpr const char* kWriter = "kindred";
 constexpr const char* kRngType = "{name:str32,key:u64,ctr_lo:u64,ctr_hi:u64}";
 constexpr const char* kAliasType = "{canonical:str256,alias:str256}";
@@ -197,6 +197,11 @@ Snapshot decode_verified(const Hdf5Reader& file) {
     AttributeReader get{file, group};
     get("decay", average.decay);
     get("updates", average.updates);
+    if (file.has(group + "@warmup")) {
+      get("warmup", average.warmup);
+      get("halflife", average.halflife);
+      get("ramp", average.ramp);
+    }
     average.tensors = get_plain(file, group);
     s.averages.push_back(std::move(average));
   }
@@ -273,6 +278,9 @@ std::string encode_snapshot(const Snapshot& s) {
     AttributeWriter put{file, group};
     put("decay", s.averages[k].decay);
     put("updates", s.averages[k].updates);
+    put("warmup", s.averages[k].warmup);
+    put("halflife", s.averages[k].halflife);
+    put("ramp", s.averages[k].ramp);
   }
   file.group("/schedule");
   AttributeWriter schedule{file, "/schedule"};
@@ -341,6 +349,11 @@ std::string training_digest(const Snapshot& s) {
   for (const auto& slot : s.optimizer.slots) hash_tensors(hash, slot.name, slot.tensors);
   for (const auto& average : s.averages) {
     hash.update(&average.decay, sizeof average.decay).update(average.updates);
+    if (average.halflife > 0)
+      hash.update(&average.halflife, sizeof average.halflife)
+          .update(&average.ramp, sizeof average.ramp);
+    else if (average.warmup != "ratio")
+      hash_text(hash, average.warmup);
     hash_tensors(hash, "ema", average.tensors);
   }
   for (const auto& stream : s.rng) {

@@ -1,11 +1,12 @@
-// Snapshot: everything a run needs to go on bit for bit, as one HDF5 file (format 1.0).
+// Snapshot: everything a run needs to go on bit for bit, as one HDF5 file (format 1.1).
 //
 //   /                 format, format_major, format_minor, features_required, features_optional,
 //                     writer, created_utc, config_sha256, root_digest
 //   /model/config     text; attributes family, objective, backbone; /model/aliases
 //   /params/<module>/<name>, /buffers/...      tensors with role, lr_group, frozen, axes
 //   /optimizer        type, step, hyper; slots/<slot>/<as in params>
-//   /ema/<k>/...      decay, updates; /schedule kind, params; /rng algorithm, streams
+//   /ema/<k>/...      decay, updates; since 1.1 warmup, halflife, ramp (see optim/ema.h)
+//   /schedule         kind, params; /rng algorithm, streams
 //   /data             name, source_sha256, split_rule, perm_key, global_sample, epoch
 //   /loop             step, tokens, flops, wall_s, ...; /metrics/<set>/{step,<name>}
 //   /provenance, /digests
@@ -53,6 +54,8 @@ struct AverageState {
   double decay = 0;
   uint64_t updates = 0;
   std::vector<PathTensor> tensors;
+  std::string warmup = "ratio";      ///< the only one of format 1.0
+  double halflife = 0, ramp = 0.05;  ///< in examples; as a share of those seen
 };
 
 struct RngStream {

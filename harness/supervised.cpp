@@ -95,7 +95,9 @@ SupervisedNet::SupervisedNet(const data::DataSpec& spec, const SupervisedConfig&
 
 void SupervisedNet::probe() const {
   const NoGrad no_graph;
-  const int64_t steps = std::min<int64_t>(spec_.length, 2);
+  // Backbones of images take whole images; of sequences two steps show as much as all.
+  const bool image = spec_.modality == data::Modality::image && spec_.height > 1;
+  const int64_t steps = image ? spec_.length : std::min<int64_t>(spec_.length, 2);
   Context context;
   if (spec_.padded) context.lengths = Tensor::full({1}, static_cast<double>(steps), DType::i32);
   context.rate = follow_rate_ ? spec_.rate : 1;

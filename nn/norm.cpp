@@ -1,6 +1,8 @@
 #include "nn/norm.h"
 
 #include "autodiff/choice.h"
+#include "autodiff/ops/elementwise.h"
+#include "autodiff/ops/layout.h"
 #include "autodiff/ops/norm.h"
 
 namespace kindred::nn {
@@ -28,6 +30,15 @@ Norm Norm::make(int64_t width, NormKind kind, DType dtype, double eps) {
 Tensor Norm::operator()(const Tensor& x) const {
   if (kind == NormKind::rms) return rms_norm(x, gain.value, eps);
   return layer_norm(x, gain.value, shift ? shift->value : Tensor(), eps);
+}
+
+Tensor Norm::modulated(const Tensor& x, const Tensor& by, const Tensor& to) const {
+  const Tensor factor = add_scalar(by, 1);
+  const Tensor moved = shift ? add(mul(factor, shift->value), to) : to;
+  if (kind != NormKind::rms) return layer_norm(x, mul(factor, gain.value), moved, eps);
+  Shape row = x.shape();
+  for (int d = 1; d + 1 < x.rank(); ++d) row = row.with(d, 1);
+  return add(rms_norm(x, mul(factor, gain.value), eps), reshape(moved, row));
 }
 
 }  // namespace kindred::nn

@@ -24,6 +24,8 @@ struct Norm {
   static Norm make(int64_t width, NormKind kind, DType dtype = DType::f32, double eps = 0);
 
   Tensor operator()(const Tensor& x) const;
+  /// (1 + by) N(x) + to, as a condition steers it: x [B, ..., C], by and to [B, C].
+  Tensor modulated(const Tensor& x, const Tensor& by, const Tensor& to) const;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {

@@ -4,12 +4,15 @@
 #include <cstdint>
 #include <string>
 
+#include "ssm/frame.h"
+
 namespace kindred::ssm {
 
 struct StackConfig {
   int64_t layers = 4, width = 128;
   std::string norm = "ln", norm_place = "pre", mix = "glu";
   double ffn_mult = 0, dropout = 0;
+  std::string conditioning = "film";
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
@@ -23,6 +26,7 @@ struct StackConfig {
     visit("ffn_mult", self.ffn_mult,
           "inner width / width of a feed-forward branch in each block; 0 = none");
     visit("dropout", self.dropout, "dropout of both branch sites, one mask for all time steps");
+    visit("conditioning", self.conditioning, kConditioningHelp);
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "autodiff/choice.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 
@@ -9,15 +10,22 @@ namespace kindred::ssm {
 
 namespace {
 constexpr int64_t kTimeFeatures = 64;
-constexpr double kTimeScale = 16;  ///< of the random frequencies, as in score_sde and EDM
+/// Of the random frequencies: ln(sigma)/4 spans a few units, and short trainings learn a smooth
+/// dependence on it sooner (score_sde has 16 for ln(sigma) itself).
+constexpr double kTimeScale = 1;
 }  // namespace
 
 nn::Linear linear_map(int64_t in, int64_t out, const Rng& rng, DType dtype) {
   return nn::Linear::make(in, out, true, rng, 1 / std::sqrt(static_cast<double>(in)), dtype);
 }
 
+bool parse_film(const std::string& conditioning) {
+  return choose<bool>(conditioning, {{"input", false}, {"film", true}}, "model.conditioning");
+}
+
 Frame Frame::make(const std::string& name, const harness::BackboneSpec& spec, int64_t width,
-                  std::optional<nn::NormKind> final_norm, const Rng& rng, DType dtype) {
+                  std::optional<nn::NormKind> final_norm, int64_t film_blocks, const Rng& rng,
+                  DType dtype) {
   check(spec.in_channels >= 1 && spec.out_channels >= 1, name,
         "wants in_channels and out_channels, got ", spec.in_channels, " and ", spec.out_channels);
   check(width >= 1, "model.width", width, " channels");
@@ -27,9 +35,13 @@ Frame Frame::make(const std::string& name, const harness::BackboneSpec& spec, in
   f.width = width;
   if (spec.in_channels != width)
     f.input = linear_map(spec.in_channels, width, rng.split("input"), dtype);
-  if (spec.time) {
-    f.time = nn::TimeEmbedding::make(kTimeFeatures, kTimeScale, rng.split("time"), dtype);
+  f.condition = nn::Condition::make(kTimeFeatures, kTimeScale, spec.time, spec.classes, rng, dtype);
+  if (!f.condition.empty()) {
     f.time_projection = linear_map(kTimeFeatures, width, rng.split("time_projection"), dtype);
+    for (int64_t k = 0; k < film_blocks; ++k)
+      f.film.push_back(nn::Linear::make(kTimeFeatures, 2 * width, true,
+                                        rng.split("film").split(static_cast<uint64_t>(k)), 0,
+                                        dtype));
   }
   if (final_norm) f.final_norm = nn::Norm::make(width, *final_norm, dtype);
   if (spec.out_channels != width)
@@ -37,14 +49,21 @@ Frame Frame::make(const std::string& name, const harness::BackboneSpec& spec, in
   return f;
 }
 
-Tensor Frame::embed(const Tensor& x, const harness::Context& context) const {
+Tensor Frame::told(const harness::Context& context, int64_t batch) const {
+  return condition(context.time, context.labels, batch, name.c_str());
+}
+
+Tensor Frame::embed(const Tensor& x, const Tensor& e) const {
   check(x.rank() == 3 && x.dim(2) == spec.in_channels && x.dim(1) > 0, name, "wants x [B, L, ",
         spec.in_channels, "], got ", x.shape());
   const Tensor h = input ? (*input)(x) : x;
-  if (!time) return h;
-  check(context.time.defined() && context.time.numel() == x.dim(0), name,
-        "was built with a time input and needs one value for each of ", x.dim(0), " sequences");
-  return h + reshape((*time_projection)((*time)(context.time)), {x.dim(0), 1, width});
+  return e.defined() ? h + reshape((*time_projection)(e), {x.dim(0), 1, width}) : h;
+}
+
+Tensor Frame::normed(std::size_t k, const nn::Norm& norm, const Tensor& h, const Tensor& e) const {
+  if (film.empty()) return norm(h);
+  const Tensor both = film[k](silu(e));
+  return norm.modulated(h, slice(both, 1, 0, width), slice(both, 1, width, width));
 }
 
 Tensor Frame::finish(const Tensor& h) const {

@@ -15,7 +15,8 @@ Mamba Mamba::make(const harness::BackboneSpec& spec, const MambaConfig& c, const
   options.layers = c.layers;
 
   Mamba m;
-  m.frame = Frame::make("mamba", spec, options.width, nn::NormKind::rms, rng, dtype);
+  m.frame = Frame::make("mamba", spec, options.width, nn::NormKind::rms,
+                        parse_film(c.conditioning) ? c.layers : 0, rng, dtype);
   m.dropout = c.dropout;
   for (int64_t i = 0; i < c.layers; ++i) {
     const Rng r = rng.split("blocks").split(static_cast<uint64_t>(i));
@@ -32,7 +33,9 @@ Tensor Mamba::drop(const Tensor& y, const harness::Context& context, std::size_t
 }
 
 Tensor Mamba::forward(const Tensor& x, const harness::Context& context) const {
-  harness::check_context(context, x, "mamba", {.lengths = true, .state = frame.spec.causal});
+  harness::check_context(
+      context, x, "mamba",
+      {.lengths = true, .state = frame.spec.causal, .labels = frame.spec.classes > 0});
   harness::State* state = context.state;
   check(!state || state->empty() || state->size() == blocks.size(), "mamba", "has ", blocks.size(),
         " layers, got states of ", state ? state->size() : 0);
@@ -40,16 +43,18 @@ Tensor Mamba::forward(const Tensor& x, const harness::Context& context) const {
   const Tensor mask = context.lengths.defined()
                           ? harness::valid_steps(context.lengths, x.dim(1), x.dtype())
                           : Tensor();
-  Tensor h = frame.embed(x, context);
+  const Tensor e = frame.told(context, x.dim(0));
+  Tensor h = frame.embed(x, e);
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     if (state) {  // kept, not recomputed: the state is a second result
-      const auto [y, after] = blocks[i].layer.continued(blocks[i].norm(h), (*state)[i]);
+      const auto [y, after] =
+          blocks[i].layer.continued(frame.normed(i, blocks[i].norm, h, e), (*state)[i]);
       h = h + drop(y, context, i);
       (*state)[i] = after;
       continue;
     }
-    const auto block = [this, i, context, mask](const Tensor& u) {
-      return u + drop(blocks[i].layer(blocks[i].norm(u), mask), context, i);
+    const auto block = [this, i, e, context, mask](const Tensor& u) {
+      return u + drop(blocks[i].layer(frame.normed(i, blocks[i].norm, u, e), mask), context, i);
     };
     h = harness::run_block(context, block, h);
   }
@@ -57,8 +62,8 @@ Tensor Mamba::forward(const Tensor& x, const harness::Context& context) const {
 }
 
 std::unique_ptr<harness::Stepper> Mamba::stepper(int64_t batch) const {
-  // A stepper has no way to be told the time of a diffusion.
-  if (!frame.spec.causal || frame.time) return nullptr;
+  // A stepper has no way to be told the time of a diffusion or a label.
+  if (!frame.spec.causal || !frame.condition.empty()) return nullptr;
   return harness::state_stepper(
       "mamba", batch,
       [this](const Tensor& x, const harness::Context& context) { return forward(x, context); });

@@ -3,6 +3,7 @@
 // causal, or reading both directions where the objective lets it. B batch, L length, C width.
 #pragma once
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "harness/backbone.h"
@@ -15,6 +16,7 @@ namespace kindred::ssm {
 struct MambaConfig {
   int64_t layers = 4;
   double dropout = 0;
+  std::string conditioning = "film";
   MambaOptions layer;
 
   template <class Self, class V>
@@ -22,6 +24,7 @@ struct MambaConfig {
     visit("layers", self.layers, "number of blocks");
     MambaOptions::describe(self.layer, visit);
     visit("dropout", self.dropout, "dropout of a block's output, one mask for all time steps");
+    visit("conditioning", self.conditioning, kConditioningHelp);
   }
 };
 
@@ -47,7 +50,7 @@ struct Mamba {
   /// x [B, L, in_channels] -> [B, L, out_channels], any L. Takes lengths; carries a state (one
   /// tensor a layer) if causal, but not both at once.
   Tensor forward(const Tensor& x, const harness::Context& context) const;
-  /// Constant memory and work a step; nullptr unless causal and without a time input. Refers to
+  /// Constant memory and work a step; nullptr unless causal and unconditioned. Refers to
   /// this backbone, which must outlive it.
   std::unique_ptr<harness::Stepper> stepper(int64_t batch) const;
 

@@ -26,9 +26,9 @@ class LayerSteps final : public harness::Stepper {
   Tensor prefill(const Tensor& x) override {
     const NoGrad off;
     const harness::Context context;
-    Tensor h = stack_.frame.embed(x, context);
+    Tensor h = stack_.frame.embed(x, {});
     for (std::size_t i = 0; i < layers_.size(); ++i)
-      h = stack_.run(i, h, context, [&](const Tensor& u) { return layers_[i].advance(u); });
+      h = stack_.run(i, h, {}, context, [&](const Tensor& u) { return layers_[i].advance(u); });
     position_ += x.dim(1);
     return stack_.frame.finish(h);
   }
@@ -56,8 +56,8 @@ Stack<Layer> Stack<Layer>::make(const std::string& name, const harness::Backbone
   m.gated = choose<bool>(c.mix, {{"glu", true}, {"linear", false}}, "model.mix");
   m.post_norm = choose<bool>(c.norm_place, {{"pre", false}, {"post", true}}, "model.norm_place");
   m.dropout = c.dropout;
-  m.frame =
-      Frame::make(name, spec, C, m.post_norm ? std::nullopt : std::optional(norm), rng, dtype);
+  m.frame = Frame::make(name, spec, C, m.post_norm ? std::nullopt : std::optional(norm),
+                        parse_film(c.conditioning) ? c.layers : 0, rng, dtype);
   if constexpr (requires { options.l_kernel; })
     if (options.l_kernel == 0) options.l_kernel = spec.stretch;
   options.fit(C, spec.length, !spec.causal);
@@ -107,9 +107,13 @@ Tensor Stack<Layer>::feed_forward(std::size_t block, const Tensor& x,
 
 template <class Layer>
 Tensor Stack<Layer>::forward(const Tensor& x, const harness::Context& context) const {
-  Tensor h = frame.embed(x, context);
   harness::check_context(context, x, frame.name.c_str(),
-                         {.lengths = true, .rate = true, .state = frame.spec.causal});
+                         {.lengths = true,
+                          .rate = true,
+                          .state = frame.spec.causal,
+                          .labels = frame.spec.classes > 0});
+  const Tensor e = frame.told(context, x.dim(0));
+  Tensor h = frame.embed(x, e);
   harness::State* state = context.state;
   check(!state || state->empty() || state->size() == blocks.size(), frame.name, "a state of ",
         state ? state->size() : 0, " layers for ", blocks.size());
@@ -120,8 +124,8 @@ Tensor Stack<Layer>::forward(const Tensor& x, const harness::Context& context) c
     // Shared, as a recomputed block runs once more when this function has returned.
     const auto passed_on = std::make_shared<Tensor>();
     const Tensor before = state && !state->empty() ? (*state)[i] : Tensor();
-    const auto block = [this, i, context, mask, before, passed_on](const Tensor& x_i) {
-      return run(i, x_i, context, [&](const Tensor& u) {
+    const auto block = [this, i, e, context, mask, before, passed_on](const Tensor& x_i) {
+      return run(i, x_i, e, context, [&](const Tensor& u) {
         if (!context.state) return blocks[i].layer(mask.defined() ? mul(u, mask) : u, context.rate);
         const Passed passed = blocks[i].layer.pass(u, before, context.rate);
         *passed_on = passed.after;
@@ -137,8 +141,8 @@ Tensor Stack<Layer>::forward(const Tensor& x, const harness::Context& context) c
 
 template <class Layer>
 std::unique_ptr<harness::Stepper> Stack<Layer>::stepper(int64_t batch) const {
-  // A stepper has no way to be told the time of a diffusion.
-  if (!frame.spec.causal || frame.time) return nullptr;
+  // A stepper has no way to be told the time of a diffusion or a label.
+  if (!frame.spec.causal || !frame.condition.empty()) return nullptr;
   for (const nn::NamedParameter& p : nn::parameters_of(const_cast<Stack&>(*this)))
     check_finite(p.path, p.parameter->value);
   return std::make_unique<LayerSteps<Layer>>(*this, batch);

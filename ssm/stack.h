@@ -57,18 +57,19 @@ struct Stack {
   /// zeros behind the end of a row. With context.state (causal only, without lengths) one state a
   /// block.
   Tensor forward(const Tensor& x, const harness::Context& context) const;
-  /// Constant state and work a step; nullptr unless spec.causal and without time. Refers to this
+  /// Constant state and work a step; nullptr unless spec.causal and unconditioned. Refers to this
   /// backbone, which must outlive it, and holds its dynamics as they are now: make a new one after
   /// an update. Numeric error naming a parameter that is not finite.
   std::unique_ptr<harness::Stepper> stepper(int64_t batch) const;
 
-  /// One block; `state_space` maps the stream [B, L, C] to the layer's output.
+  /// One block; `state_space` maps the stream [B, L, C] to the layer's output. e: Frame::told().
   template <class StateSpace>
-  Tensor run(std::size_t block, const Tensor& x, const harness::Context& context,
+  Tensor run(std::size_t block, const Tensor& x, const Tensor& e, const harness::Context& context,
              StateSpace&& state_space) const {
     const Block<Layer>& b = blocks[block];
-    const Tensor y = mix(block, state_space(post_norm ? x : b.norm(x)), context);
-    const Tensor sum = post_norm ? b.norm(add(x, y)) : add(x, y);
+    const auto norm = [&](const Tensor& h) { return frame.normed(block, b.norm, h, e); };
+    const Tensor y = mix(block, state_space(post_norm ? x : norm(x)), context);
+    const Tensor sum = post_norm ? norm(add(x, y)) : add(x, y);
     return b.ffn ? feed_forward(block, sum, context) : sum;
   }
 

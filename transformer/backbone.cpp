@@ -5,14 +5,10 @@
 
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
-#include "autodiff/ops/rope.h"
 #include "nn/dropout.h"
 #include "transformer/cache.h"
 
 namespace kindred::transformer {
-namespace {
-constexpr double kStd = 0.02;
-}  // namespace
 
 Tensor sinusoids(int64_t offset, int64_t L, int64_t C, DType dtype) {
   const int64_t half = C / 2;
@@ -44,7 +40,7 @@ Backbone Backbone::make(const harness::BackboneSpec& spec, const Config& config,
   const double branch = p.layers > 0 ? kStd / std::sqrt(2.0 * static_cast<double>(p.layers)) : kStd;
   if (spec.in_channels != C)
     m.input = nn::Linear::make(spec.in_channels, C, p.bias, rng.split("input"), kStd, dtype);
-  if (spec.time) m.time = nn::TimeEmbedding::make(C, 1, rng.split("time"), dtype);
+  m.condition = nn::Condition::make(C, 1, spec.time, spec.classes, rng, dtype);
   if (p.positions == Positions::learned)
     m.positions =
         nn::normal({spec.length, C}, kStd, rng.split("positions"), nn::Role::embedding, dtype);
@@ -52,9 +48,7 @@ Backbone Backbone::make(const harness::BackboneSpec& spec, const Config& config,
   for (int64_t l = 0; l < p.layers; ++l) {
     const Rng r = rng.split("blocks").split(static_cast<uint64_t>(l));
     m.blocks.push_back(
-        {nn::Norm::make(C, p.norm, dtype),
-         nn::Linear::make(C, p.qkv_width(), p.bias, r.split("qkv"), kStd, dtype),
-         nn::Linear::make(p.heads * p.head_dim, C, p.bias, r.split("out"), branch, dtype),
+        {nn::Norm::make(C, p.norm, dtype), SelfAttention::make(p, kStd, branch, r, dtype),
          nn::Norm::make(C, p.norm, dtype),
          nn::Mlp::make({C, p.hidden, p.ffn, p.bias, kStd, branch}, r.split("ffn"), dtype)});
   }
@@ -64,26 +58,10 @@ Backbone Backbone::make(const harness::BackboneSpec& spec, const Config& config,
   return m;
 }
 
-Tensor Backbone::drop(const Tensor& x, double p, const harness::Context& context, std::size_t block,
-                      const char* site) const {
-  if (!context.training || p == 0) return x;
-  return nn::dropout(x, p, context.dropout.split(block).split(site), true);
-}
-
 Tensor Backbone::fixed_positions(int64_t offset, int64_t L, DType dtype) const {
   if (offset + L <= spec.length && dtype == sinusoid_table.dtype())
     return Tensor::view(sinusoid_table, offset * plan.width, {L, plan.width});
   return sinusoids(offset, L, plan.width, dtype);
-}
-
-Tensor Backbone::rotate(const Tensor& qkv, int64_t offset) const {
-  if (plan.positions != Positions::rope) return qkv;
-  const int64_t B = qkv.dim(0), L = qkv.dim(1);
-  const RopeLayout layout =
-      plan.rope_pairs == RopePairs::half ? RopeLayout::half : RopeLayout::interleaved;
-  const Tensor heads = reshape(qkv, {B, L, plan.heads + 2 * plan.kv_heads, plan.head_dim});
-  return reshape(rope(heads, offset, plan.rope_base, layout, 1, plan.heads + plan.kv_heads),
-                 qkv.shape());
 }
 
 Tensor Backbone::embed(const Tensor& x, int64_t offset, const harness::Context& context) const {
@@ -100,11 +78,8 @@ Tensor Backbone::embed(const Tensor& x, int64_t offset, const harness::Context& 
     // Embeddings are scaled up to the size of the sinusoids (Vaswani et al. 2017, section 3.4).
     h = scale(h, std::sqrt(static_cast<double>(C))) + fixed_positions(offset, L, h.dtype());
   }
-  if (time) {
-    check(context.time.defined() && context.time.numel() == B, "attention",
-          "was built with a time input and needs one value for each of ", B, " sequences");
-    h = h + reshape((*time)(context.time), {B, 1, C});
-  }
+  if (!condition.empty())
+    h = h + reshape(condition(context.time, context.labels, B, "attention"), {B, 1, C});
   if (context.training && plan.p_emb > 0)
     h = nn::dropout(h, plan.p_emb, context.dropout.split("embedding"), true);
   return h;
@@ -116,18 +91,12 @@ Tensor Backbone::finish(const Tensor& x) const {
 }
 
 Tensor Backbone::forward(const Tensor& x, const harness::Context& context) const {
-  harness::check_context(context, x, "attention", {.lengths = true});
+  harness::check_context(context, x, "attention", {.lengths = true, .labels = spec.classes > 0});
   Tensor h = embed(x, 0, context);
   for (std::size_t l = 0; l < blocks.size(); ++l) {
     const auto block = [this, l, context](const Tensor& u) {
-      Tensor mask;
-      if (context.training && plan.p_attn > 0)
-        mask = context.dropout.split(l)
-                   .split("probabilities")
-                   .dropout_mask({u.dim(0), plan.heads, u.dim(1), u.dim(1)}, plan.p_attn, u.dtype());
-      return run(l, u, 0, context, [&](const Tensor& qkv) {
-        return attention_qkv(qkv, plan.heads, plan.kv_heads, {spec.causal}, mask, context.lengths);
-      });
+      return run(l, u, 0, context,
+                 [&](const Tensor& qkv) { return attend(plan, qkv, spec.causal, context, l); });
     };
     h = harness::run_block(context, block, h);
   }

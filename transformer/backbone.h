@@ -7,27 +7,25 @@
 #include <optional>
 #include <vector>
 
-#include "autodiff/ops/attention.h"
 #include "autodiff/ops/elementwise.h"
 #include "harness/backbone.h"
+#include "nn/condition.h"
 #include "nn/linear.h"
-#include "nn/time_embedding.h"
+#include "transformer/attention.h"
 #include "transformer/config.h"
 
 namespace kindred::transformer {
 
 struct Block {
   nn::Norm attention_norm;  ///< before the branch (pre) or after the sum (post)
-  nn::Linear qkv;           ///< [(H + 2 Hk) D, C]: query heads, key heads, value heads
-  nn::Linear out;           ///< [C, H D]
+  SelfAttention attention;
   nn::Norm ffn_norm;
   nn::Mlp ffn;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
     visit("attention_norm", self.attention_norm);
-    visit("qkv", self.qkv);
-    visit("out", self.out);
+    SelfAttention::describe(self.attention, visit);
     visit("ffn_norm", self.ffn_norm);
     visit("ffn", self.ffn);
   }
@@ -37,7 +35,7 @@ struct Backbone {
   harness::BackboneSpec spec;
   Plan plan;
   std::optional<nn::Linear> input;         ///< only if in_channels != width
-  std::optional<nn::TimeEmbedding> time;   ///< only if spec.time: added to every token
+  nn::Condition condition;                 ///< time and label, added to every token
   std::optional<nn::Parameter> positions;  ///< learned: [length, C]
   std::vector<Block> blocks;
   std::optional<nn::Norm> final_norm;  ///< pre only, and there always
@@ -58,18 +56,18 @@ struct Backbone {
   /// The stream before the first block: projected, positioned (the first token stands at `offset`),
   /// conditioned, dropped out.
   Tensor embed(const Tensor& x, int64_t offset, const harness::Context& context) const;
-  /// One block. `attend` maps qkv [B, L, (H + 2 Hk) D] (queries and keys already rotated) to
+  /// One block. `core` maps qkv [B, L, (H + 2 Hk) D] (queries and keys already rotated) to
   /// [B, L, H D].
-  template <class Attend>
+  template <class Core>
   Tensor run(std::size_t block, const Tensor& x, int64_t offset, const harness::Context& context,
-             Attend&& attend) const;
+             Core&& core) const;
   /// From the stream after the last block to the output.
   Tensor finish(const Tensor& x) const;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
     visit("input", self.input);
-    visit("time", self.time);
+    nn::Condition::describe(self.condition, visit);
     visit("positions", self.positions);
     visit("blocks", self.blocks);
     visit("final_norm", self.final_norm);
@@ -78,21 +76,18 @@ struct Backbone {
 
  private:
   Tensor fixed_positions(int64_t offset, int64_t L, DType dtype) const;
-  Tensor rotate(const Tensor& qkv, int64_t offset) const;
-  Tensor drop(const Tensor& x, double p, const harness::Context& context, std::size_t block,
-              const char* site) const;
 };
 
 /// Fixed positions offset .. offset + L - 1 (Vaswani et al. 2017): [L, C], row p holds
 /// sin(p / 10000^(2k/C)) for k < C/2, then the cosines; an odd C ends with a zero. Constants.
 Tensor sinusoids(int64_t offset, int64_t L, int64_t C, DType dtype);
 
-template <class Attend>
+template <class Core>
 Tensor Backbone::run(std::size_t block, const Tensor& x, int64_t offset,
-                     const harness::Context& context, Attend&& attend) const {
+                     const harness::Context& context, Core&& core) const {
   const Block& b = blocks[block];
   const auto attention = [&](const Tensor& h) {
-    return drop(b.out(attend(rotate(b.qkv(h), offset))), plan.p_resid, context, block, "attention");
+    return drop(b.attention.run(plan, h, offset, core), plan.p_resid, context, block, "attention");
   };
   const auto feed_forward = [&](const Tensor& h) {
     return drop(b.ffn(h), plan.p_resid, context, block, "ffn");

@@ -2,13 +2,15 @@
 //   dx = rstd (h - mean(h) - xhat mean(h xhat)) with h = g gain; dgain = sum over rows of g xhat.
 // rms_norm: y = x rstd gain, rstd = 1/sqrt(mean(x^2) + eps); dx = rstd (h - xhat mean(h xhat)).
 // Mean and variance in two passes. Rows are cut into fixed chunks, whose sums dgain and dshift add
-// up in chunk order. One kernel serves both norms: RMS is the case without centring.
+// up in chunk order. With a gain for each entry of the batch, its rows are a chunk, whose sums are
+// dgain and dshift. One kernel serves both norms: RMS is the case without centring.
 #include "autodiff/ops/norm.h"
 
 #include <cmath>
 
 #include "autodiff/op.h"
 #include "autodiff/ops/elementwise.h"
+#include "autodiff/ops/layout.h"
 #include "autodiff/ops/reduce.h"
 #include "autodiff/parallel.h"
 
@@ -34,8 +36,11 @@ void infer_norm(const char* where, std::size_t most_inputs, const Call& call, Ou
         "needs a floating-point tensor with a last dimension of at least 1, got ", x.shape(), ' ',
         name(x.dtype()));
   for (const Tensor& p : call.in.subspan(1))
-    check(p.rank() == 1 && p.dim(0) == x.dim(-1) && p.dtype() == x.dtype(), where, "input ",
-          x.shape(), ' ', name(x.dtype()), " needs gain and shift of shape [", x.dim(-1), "], got ",
+    check((p.shape() == Shape{x.dim(-1)} ||
+           (x.rank() >= 2 && p.shape() == Shape{x.dim(0), x.dim(-1)})) &&
+              p.shape() == call.shape(1) && p.dtype() == x.dtype(),
+          where, "input ", x.shape(), ' ', name(x.dtype()), " needs gain and shift of one shape, [",
+          x.dim(-1), "] or [", x.dim(0), ", ", x.dim(-1), "], got ", call.shape(1), " and ",
           p.shape(), ' ', name(p.dtype()));
   const double eps = call.attrs.as<NormAttrs>().eps;
   check(eps >= 0, where, "eps is ", eps, " for ", x.shape(), "; it must not be negative");
@@ -44,13 +49,19 @@ void infer_norm(const char* where, std::size_t most_inputs, const Call& call, Ou
   out.add({x.numel() / x.dim(-1), 2}, x.dtype());
 }
 
+/// Rows of width n that share a gain.
+int64_t rows_of_gain(const Tensor& x, const Tensor& gain) {
+  return std::max<int64_t>(1, x.numel() / std::max<int64_t>(1, gain.numel()));
+}
+
 template <bool kCentred>
 void forward_norm(const Call& call, std::span<Tensor> out) {
   dispatch_float(out[0].dtype(), [&]<class T>(T) {
     const int64_t n = out[0].dim(-1), rows = out[0].numel() / n;
     const T* all_x = call.in[0].data<T>();
-    const T* __restrict gain = call.in[1].data<T>();
-    const T* __restrict shift = call.in.size() > 2 ? call.in[2].data<T>() : nullptr;
+    const T* all_gain = call.in[1].data<T>();
+    const T* all_shift = call.in.size() > 2 ? call.in[2].data<T>() : nullptr;
+    const int64_t shared = rows_of_gain(call.in[0], call.in[1]);
     T* all_y = out[0].mutable_data<T>();
     T* saved = out[1].mutable_data<T>();
     const T eps = static_cast<T>(call.attrs.as<NormAttrs>().eps), share = T(1) / static_cast<T>(n);
@@ -58,6 +69,8 @@ void forward_norm(const Call& call, std::span<Tensor> out) {
       for (int64_t r = begin; r < end; ++r) {
         const T* __restrict x = all_x + r * n;
         T* __restrict y = all_y + r * n;
+        const T* __restrict gain = all_gain + r / shared * n;
+        const T* __restrict shift = all_shift ? all_shift + r / shared * n : nullptr;
         T mean = 0, square = 0;
         if constexpr (kCentred) {
 #pragma omp simd reduction(+ : mean)
@@ -83,7 +96,9 @@ template <bool kCentred>
 void backward_norm(const Vjp& v) {
   const Shape& shape = v.g.shape();
   const DType dtype = v.g.dtype();
-  const int64_t n = shape[-1], rows = shape.numel() / n, grain = row_grain(rows, n);
+  const bool one_gain = v.in[1].rank() == 1;
+  const int64_t n = shape[-1], rows = shape.numel() / n;
+  const int64_t grain = one_gain ? row_grain(rows, n) : rows_of_gain(v.g, v.in[1]);
   const int64_t chunks = (rows + grain - 1) / grain;
   const bool need_x = v.needs[0], need_gain = v.needs[1],
              need_shift = v.in.size() > 2 && v.needs[2];
@@ -93,7 +108,7 @@ void backward_norm(const Vjp& v) {
   dispatch_float(dtype, [&]<class T>(T) {
     const T* all_x = v.in[0].data<T>();
     const T* all_g = v.g.data<T>();
-    const T* __restrict gain = v.in[1].data<T>();
+    const T* all_gain = v.in[1].data<T>();
     const T* saved = v.saved[0].data<T>();
     T* all_dx = need_x ? v.dx[0].mutable_data<T>() : nullptr;
     T* sums = partial.mutable_data<T>();
@@ -101,6 +116,7 @@ void backward_norm(const Vjp& v) {
     parallel_for(rows, grain, [=](int64_t begin, int64_t end) {
       T* __restrict dgain = sums + begin / grain * 2 * n;
       T* __restrict dshift = dgain + n;
+      const T* __restrict gain = one_gain ? all_gain : all_gain + begin / grain * n;
       std::fill(dgain, dgain + 2 * n, T(0));
       for (int64_t r = begin; r < end; ++r) {
         const T* __restrict x = all_x + r * n;
@@ -126,16 +142,24 @@ void backward_norm(const Vjp& v) {
       }
     });
     const auto add_chunks = [&](Tensor& total, int64_t offset) {
-      total = Tensor::zeros({n}, dtype);
-      T* __restrict t = total.mutable_data<T>();
+      total = Tensor::zeros(v.in[1].shape(), dtype);
       for (int64_t c = 0; c < chunks; ++c) {
         const T* __restrict s = sums + c * 2 * n + offset;
+        T* __restrict t = total.mutable_data<T>() + (one_gain ? 0 : c * n);
         for (int64_t j = 0; j < n; ++j) t[j] += s[j];
       }
     };
     if (need_gain) add_chunks(v.dx[1], 0);
     if (need_shift) add_chunks(v.dx[2], n);
   });
+}
+
+/// gain or shift [B, C] as one that broadcasts to x [B, ..., C].
+Tensor over_rows(const Tensor& gain, const Tensor& x) {
+  if (gain.rank() == 1) return gain;
+  Shape shape = x.shape();
+  for (int d = 1; d + 1 < x.rank(); ++d) shape = shape.with(d, 1);
+  return reshape(gain, shape);
 }
 
 std::vector<Sample> norm_samples(DType dtype, int64_t width, const Rng& rng, bool with_shift) {
@@ -147,12 +171,19 @@ std::vector<Sample> norm_samples(DType dtype, int64_t width, const Rng& rng, boo
     samples.push_back({{x, gain, rng.split("shift").normal({width}, dtype)},
                        Attrs::of(NormAttrs{0.1}),
                        "gain and shift"});
+  const Tensor gains = rng.split("gains").normal({2, width}, dtype);
+  samples.push_back({{x, gains}, Attrs::of(NormAttrs{0.1}), "a gain a sample"});
+  if (with_shift)
+    samples.push_back({{x, gains, rng.split("shifts").normal({2, width}, dtype)},
+                       Attrs::of(NormAttrs{0.1}),
+                       "gain and shift a sample"});
   return samples;
 }
 std::vector<Sample> bad_norms() {
   const Attrs attrs = Attrs::of(NormAttrs{1e-5});
   return {{{Tensor::zeros({2, 3}), Tensor::zeros({2})}, attrs, "width of gain"},
-          {{Tensor::zeros({2, 3}), Tensor::zeros({1, 3})}, attrs, "rank of gain"},
+          {{Tensor::zeros({2, 3}), Tensor::zeros({1, 3})}, attrs, "gains for another batch"},
+          {{Tensor::zeros({2, 4, 3}), Tensor::zeros({2, 4, 3})}, attrs, "rank of gain"},
           {{Tensor::zeros({2, 3}), Tensor::zeros({3}, DType::f64)}, attrs, "dtypes"},
           {{Tensor::zeros({2, 3}), Tensor::zeros({3})}, Attrs::of(NormAttrs{-1}), "negative eps"}};
 }
@@ -167,14 +198,20 @@ const Op layer_norm_op = [] {
     const Tensor centred = sub(in[0], mean(in[0], -1, true));
     const Tensor variance = mean(square(centred), -1, true);
     const Tensor rstd = reciprocal(sqrt(add_scalar(variance, attrs.as<NormAttrs>().eps)));
-    const Tensor y = mul(mul(centred, rstd), in[1]);
-    return in.size() > 2 ? add(y, in[2]) : y;
+    const Tensor y = mul(mul(centred, rstd), over_rows(in[1], in[0]));
+    return in.size() > 2 ? add(y, over_rows(in[2], in[0])) : y;
   };
   op.flops = [](const Call& call) { return 8.0 * static_cast<double>(call.in[0].numel()); };
   op.samples = [](DType dtype, int64_t width, const Rng& rng) {
     return norm_samples(dtype, width, rng, true);
   };
-  op.bad_samples = bad_norms;
+  op.bad_samples = [] {
+    auto bad = bad_norms();
+    bad.push_back({{Tensor::zeros({2, 4, 3}), Tensor::zeros({2, 3}), Tensor::zeros({3})},
+                   Attrs::of(NormAttrs{1e-5}),
+                   "shift unlike gain"});
+    return bad;
+  };
   return op;
 }();
 
@@ -187,7 +224,7 @@ const Op rms_norm_op = [] {
   op.composite = [](std::span<const Tensor> in, const Attrs& attrs) {
     const Tensor power = mean(square(in[0]), -1, true);
     const Tensor rstd = reciprocal(sqrt(add_scalar(power, attrs.as<NormAttrs>().eps)));
-    return mul(mul(in[0], rstd), in[1]);
+    return mul(mul(in[0], rstd), over_rows(in[1], in[0]));
   };
   op.flops = [](const Call& call) { return 5.0 * static_cast<double>(call.in[0].numel()); };
   op.samples = [](DType dtype, int64_t width, const Rng& rng) {

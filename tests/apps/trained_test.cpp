@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "harness/snapshot_store.h"
 #include "tests/apps/workplace.h"
 
 using namespace kindred::test;
@@ -26,6 +27,35 @@ std::vector<std::string> tiny_s4d(const std::string& family, const std::string& 
           "--threads", "1"};
 }
 }  // namespace
+
+TEST_CASE("eval: average = false scores the parameters of the last step", "[apps]") {
+  const Workplace at;
+  auto arguments = tiny_s4d("gaussian/s4d", "gauss8");
+  arguments.insert(arguments.end(), {"-s", "train.ema=0.9", "-s", "eval.limit=4"});
+  REQUIRE(at.kindred(arguments).status == 0);
+  const json averaged = json::parse(at.kindred({"eval", "run", "--json"}).output);
+  const json last =
+      json::parse(at.kindred({"eval", "run", "--json", "-s", "eval.average=false"}).output);
+  CHECK(averaged["bits_per_symbol"] != last["bits_per_symbol"]);
+  CHECK_THAT(last["note"].get<std::string>(), Contains("not averaged"));
+}
+
+TEST_CASE("eval: a denoiser from before conditioning by film is read as it was", "[apps]") {
+  const Workplace at;
+  auto arguments = tiny_s4d("gaussian/s4d", "gauss8");
+  arguments.insert(arguments.end(), {"-s", "model.conditioning=input", "-s", "eval.limit=4"});
+  REQUIRE(at.kindred(arguments).status == 0);
+  const json scored = json::parse(at.kindred({"eval", "run", "--json"}).output);
+  auto snapshot = kindred::harness::find_latest(at.path("run/snapshots"))->snapshot;
+  const auto line = snapshot.config.find("conditioning = input\n");
+  REQUIRE(line != std::string::npos);
+  snapshot.config.erase(snapshot.config.rfind('\n', line) + 1,
+                        snapshot.config.find('\n', line) - snapshot.config.rfind('\n', line));
+  kindred::harness::write_snapshot(at.path("old.h5"), snapshot);
+  const auto old = at.kindred({"eval", "old.h5", "--json"});
+  REQUIRE(old.status == 0);
+  CHECK(json::parse(old.output)["bits_per_symbol"] == scored["bits_per_symbol"]);
+}
 
 TEST_CASE("predict: classes with a confusion matrix that agrees with eval", "[apps]") {
   const Workplace at;

@@ -6,9 +6,11 @@
 #include <cmath>
 
 #include "autodiff/op.h"
+#include "data/file.h"
 #include "harness/snapshot.h"
 #include "tests/harness/tiny.h"
 #include "tests/support/errors.h"
+#include "tests/support/tensors.h"
 
 using namespace kindred;
 using namespace kindred::harness;
@@ -179,6 +181,76 @@ TEST_CASE("run: evaluation uses the average and gives the parameters back") {
   for (int i = 0; i < 5; ++i) plain.step();
   CHECK(parameter_digest(plain.capture()) == parameter_digest(run.capture()));
   CHECK(plain.evaluate(options, data::Split::test).bits_per_symbol() != averaged);
+}
+
+TEST_CASE("run: eval.average = false scores the parameters of the last step") {
+  const Pairs average = {{"train.ema", "0.99"}}, raw = average + Pairs{{"eval.average", "false"}};
+  Run averaged = points_run(average), last = points_run(raw), plain = points_run();
+  LikelihoodOptions options;
+  options.limit = 4;
+  for (int i = 0; i < 5; ++i)
+    for (Run* run : {&averaged, &last, &plain}) run->step();
+  const auto score = [&](Run& run) { return run.evaluate(options, data::Split::test); };
+  CHECK(score(last).bits == score(plain).bits);
+  CHECK(score(averaged).bits != score(plain).bits);
+  CHECK_THAT(score(last).note, Catch::Contains("not averaged"));
+  CHECK_THAT(score(averaged).note, !Catch::Contains("not averaged"));
+  CHECK(same_bits(last.sample({}, 1), plain.sample({}, 1)));
+  CHECK(!same_bits(averaged.sample({}, 1), plain.sample({}, 1)));
+  // The setting is no part of training: the same state goes on in both.
+  Run restored = points_run(raw);
+  restored.restore(averaged.capture());
+  CHECK(training_digest(restored.capture()) == training_digest(averaged.capture()));
+}
+
+TEST_CASE("run: averages of every rule go on from a snapshot bit for bit, and two are refused") {
+  for (const Pairs& rule : {Pairs{{"train.ema", "0.99"}, {"train.ema_warmup", "power"}},
+                            Pairs{{"train.ema_halflife", "300"}, {"train.ema_ramp", "0.5"}}}) {
+    Run whole = points_run(rule), first = points_run(rule), second = points_run(rule);
+    for (int i = 0; i < 4; ++i) whole.step();
+    for (int i = 0; i < 2; ++i) first.step();
+    second.restore(decode_snapshot(encode_snapshot(first.capture()), "memory"));
+    for (int i = 0; i < 2; ++i) second.step();
+    CHECK(training_digest(second.capture()) == training_digest(whole.capture()));
+    CHECK(training_digest(points_run(rule).capture()) !=
+          training_digest(points_run({{"train.ema", "0.99"}}).capture()));
+  }
+  CHECK_THAT(message_of(Fault::usage,
+                        [] {
+                          points_run({{"train.ema", "0.9"}, {"train.ema_halflife", "100"}});
+                        }),
+             Catch::Contains("give one of them"));
+  CHECK_THAT(message_of(Fault::usage,
+                        [] {
+                          points_run({{"train.ema", "0.9"}, {"train.ema_warmup", "linear"}});
+                        }),
+             Catch::Contains("train.ema_warmup") && Catch::Contains("power"));
+}
+
+TEST_CASE("run: a file of format 1.0 goes on, its average warming up by the ratio") {
+  // Three steps of gaussian/attention on gauss8, width 8, train.ema = 0.9.
+  const std::string name = "tests/harness/format-1.0.h5.gz";
+  const Snapshot old = decode_snapshot(
+      data::gunzip(data::read_file(std::string(KINDRED_SOURCE_DIR) + "/" + name), name), name);
+  CHECK(parameter_digest(old) == "f939ed45f8b479707cf4c931be2a8fe0f105d32ac5e1df9e65f22a07bd0ca9fb");
+  REQUIRE(old.averages.size() == 1);
+  CHECK(old.averages[0].decay == 0.9);
+  CHECK(old.averages[0].warmup == "ratio");
+  CHECK(old.averages[0].halflife == 0);
+  Run run(Settings::from_text(old.config, name));
+  run.restore(old);
+  CHECK(parameter_digest(run.capture()) == parameter_digest(old));
+  CHECK(training_digest(run.capture()) == training_digest(old));
+  run.step();
+  const Snapshot later = run.capture();
+  const AverageState& now = later.averages[0];
+  CHECK(now.updates == 4);
+  const Tensor &before = old.averages[0].tensors[0].value, &after = now.tensors[0].value,
+               &parameter = run.slab().parameters()[0];
+  REQUIRE(now.tensors[0].path == run.slab().segments()[0].name);
+  for (int64_t i = 0; i < before.numel(); ++i)  // d_4 = 5/14
+    CHECK(after.item(i) ==
+          Approx(before.item(i) * 5 / 14 + parameter.item(i) * 9 / 14).epsilon(1e-5));
 }
 
 TEST_CASE("run: a snapshot of another run is refused and changes nothing") {

@@ -63,7 +63,7 @@ Snapshot example(uint64_t step = 1200, int64_t width = 6) {
     s.optimizer.slots.push_back({slot,
                                  {{"embed.weight", ramp({5, width}, 0.1f)},
                                   {"blocks.0.proj.weight", ramp({width, width}, 2)}}});
-  s.averages = {{0.999, step, {{"embed.weight", ramp({5, width}, 4)}}}};
+  s.averages = {{0.999, step, {{"embed.weight", ramp({5, width}, 4)}}, "power", 5000, 0.1}};
   s.schedule_kind = "cosine";
   s.schedule_params = "{\"warmup\":10}";
   s.rng = {{"train", 0xFFFFFFFFFFFFFFFFull, 7, 9}, {"dropout", 1, 2, 3}};
@@ -142,6 +142,9 @@ TEST_CASE("a snapshot comes back bit for bit") {
   REQUIRE(r.averages.size() == 1);
   CHECK(r.averages[0].decay == 0.999);
   CHECK(r.averages[0].updates == 1200);
+  CHECK(r.averages[0].warmup == "power");
+  CHECK(r.averages[0].halflife == 5000);
+  CHECK(r.averages[0].ramp == 0.1);
   require_same(r.averages[0].tensors, s.averages[0].tensors);
   CHECK(r.schedule_kind + r.schedule_params == s.schedule_kind + s.schedule_params);
   REQUIRE(r.rng.size() == 2);

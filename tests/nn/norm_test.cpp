@@ -48,3 +48,27 @@ TEST_CASE("a large offset costs no digits of the variance") {  // two-pass, not 
   const Tensor y = norm(x);
   for (int c = 0; c < 4; ++c) CHECK(y.item(c) == Approx((c - 1.5) / std::sqrt(1.25)).epsilon(1e-3));
 }
+
+TEST_CASE("a modulated norm scales and shifts the norm of each row by its own numbers") {
+  const Tensor x = Rng(1).normal({2, 3, 5}, DType::f64), by = Rng(2).normal({2, 5}, DType::f64),
+               to = Rng(3).normal({2, 5}, DType::f64);
+  for (const nn::NormKind kind : {nn::NormKind::ln, nn::NormKind::ln_nobias, nn::NormKind::rms}) {
+    INFO(nn::name(kind));
+    nn::Norm norm = nn::Norm::make(5, kind, DType::f64);
+    norm.gain.value = Rng(4).normal({5}, DType::f64);
+    if (norm.shift) norm.shift->value = Rng(5).normal({5}, DType::f64);
+    const Tensor plain = norm(x), y = norm.modulated(x, by, to);
+    for (int i = 0; i < 30; ++i) {
+      const int at = i / 15 * 5 + i % 5;
+      CHECK(y.item(i) ==
+            Approx((1 + by.item(at)) * plain.item(i) + to.item(at)).epsilon(1e-12).margin(1e-12));
+    }
+    check_gradients(
+        [&](std::span<const Tensor> in) {
+          nn::Norm other = norm;
+          other.gain.value = in[3];
+          return other.modulated(in[0], in[1], in[2]);
+        },
+        {x, by, to, norm.gain.value}, Rng(6));
+  }
+}

@@ -101,6 +101,52 @@ TEST_CASE("s4d with time depends on it, row by row", "[s4d]") {
   CHECK_THROWS_WITH(m.forward(x, harness::Context()), Catch::Contains("time"));
 }
 
+TEST_CASE("conditioning by film: zero at first, then scale and shift of each block's norm",
+          "[stack]") {
+  for (const char* place : {"pre", "post"}) {
+    Config config = small();
+    config.norm_place = place;
+    config.ffn_mult = 2;
+    config.conditioning = "input";
+    const Backbone plain = make(spec_of(2, 2, false, true), config, Rng(6), DType::f64);
+    config.conditioning = "film";
+    Backbone m = make(spec_of(2, 2, false, true), config, Rng(6), DType::f64);
+    REQUIRE(m.frame.film.size() == m.blocks.size());
+    CHECK(plain.frame.film.empty());
+    const Tensor x = Rng(7).normal({2, 10, 2}, DType::f64);
+    harness::Context context;
+    context.time = Tensor::from<double>({0.1, -0.4});
+    const Tensor y = m.forward(x, context);
+    CHECK(relative_difference(y, plain.forward(x, context)) < 1e-14);
+    // A constant film is another gain and shift of the norm.
+    Backbone moved = plain;
+    const int64_t C = m.frame.width;
+    for (std::size_t k = 0; k < m.blocks.size(); ++k) {
+      const Tensor p = Rng(8).split(k).normal({C}, DType::f64),
+                   q = Rng(9).split(k).normal({C}, DType::f64);
+      m.frame.film[k].bias->value = concat({p, q}, 0);
+      nn::Norm& norm = moved.blocks[k].norm;
+      norm.shift->value = add(mul(add_scalar(p, 1), norm.shift->value), q);
+      norm.gain.value = mul(add_scalar(p, 1), norm.gain.value);
+    }
+    const Tensor z = m.forward(x, context);
+    CHECK(relative_difference(z, moved.forward(x, context)) < 1e-13);
+    CHECK(difference(z, y) > 1e-3);
+    // And by the time of the row alone.
+    for (nn::Linear& film : m.frame.film)
+      film.weight.value = Rng(10).normal(film.weight.value.shape(), DType::f64);
+    const Tensor before = m.forward(x, context);
+    context.time = Tensor::from<double>({0.1, 0.3});
+    const Tensor after = m.forward(x, context);
+    CHECK(difference(slice(before, 0, 0, 1), slice(after, 0, 0, 1)) == 0);
+    CHECK(difference(slice(before, 0, 1, 1), slice(after, 0, 1, 1)) > 1e-3);
+  }
+  Config config = small();
+  CHECK(make(spec_of(2, 2), config, Rng(6)).frame.film.empty());  // nothing to be told
+  config.conditioning = "output";
+  CHECK_THROWS_WITH(make(spec_of(2, 2), config, Rng(6)), Catch::Contains("input, film"));
+}
+
 TEST_CASE("s4d derivative with respect to its input, to second order", "[s4d]") {
   const Backbone m = make(spec_of(3, 3), small(), Rng(8), DType::f64);
   const Tensor x = Rng(9).normal({2, 12, 3}, DType::f64),
@@ -297,7 +343,8 @@ TEST_CASE("a block with the norm after it, and its parameters", "[stack]") {
   const Backbone net = make(spec_of(20, 20), config, Rng(57), DType::f64);
   CHECK_FALSE(net.frame.final_norm);
   const Tensor x = Rng(58).normal({1, 9, 20}, DType::f64);
-  const Tensor y = net.run(0, x, harness::Context(), [](const Tensor& u) { return scale(u, 0); });
+  const Tensor y =
+      net.run(0, x, {}, harness::Context(), [](const Tensor& u) { return scale(u, 0); });
   for (int64_t t = 0; t < 9; ++t) {  // rows are normalised
     double mean = 0, square = 0;
     for (int64_t c = 0; c < 20; ++c) {

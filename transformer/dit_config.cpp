@@ -1,0 +1,58 @@
+#include "transformer/dit_config.h"
+
+namespace kindred::transformer {
+
+namespace {
+struct PresetName {
+  std::string preset = "none";
+  template <class Self, class V>
+  static void describe(Self& self, V& visit) {
+    visit("preset", self.preset, "sizes from none, mnist, dit_s or dit_b");
+  }
+};
+}  // namespace
+
+DitConfig dit_preset(const std::string& name) {
+  DitConfig c;
+  c.preset = name;
+  if (name == "none") return c;
+  if (name == "mnist") {
+    c.layers = 8;
+    c.width = 256;
+  } else if (name == "dit_s") {
+    c.layers = 12;
+    c.width = 384;
+    c.heads = 6;
+  } else if (name == "dit_b") {
+    c.layers = c.heads = 12;
+    c.width = 768;
+  } else {
+    fail(Fault::usage, "model.preset", "unknown preset \"", name,
+         "\"; choose one of none, mnist, dit_s, dit_b");
+  }
+  return c;
+}
+
+DitConfig read_dit_config(harness::Settings& settings) {
+  PresetName chosen;
+  settings.read("model", chosen);
+  DitConfig config = dit_preset(chosen.preset);
+  settings.read("model", config);
+  return config;
+}
+
+Plan plan(const DitConfig& c, bool image) {
+  Config config;
+  config.layers = c.layers;
+  config.heads = c.heads;
+  config.width = c.width;
+  config.pos = image ? "none" : "rope";  // positions of images are added to the tokens
+  config.ffn = c.ffn;
+  config.ffn_mult = c.ffn_mult;
+  config.p_attn = c.p_attn;
+  config.p_resid = c.p_resid;
+  config.rope_base = c.rope_base;
+  return plan(config);
+}
+
+}  // namespace kindred::transformer
