@@ -27,31 +27,46 @@ void add_rows(Tensor& y, const std::vector<double>& c, const Tensor& x) {
       y.mutable_data<double>()[d] += c[i] * x.data<double>()[d];
 }
 
-/// Improves `solution` of A u = b for each row by `steps` of conjugate gradients; A symmetric. A
-/// row whose direction has no positive curvature, or whose residual is rounding, stays as it is.
-void conjugate_gradients(const std::function<Tensor(const Tensor&)>& times_a, const Tensor& b,
+/// Improves `solution` of A u = b for each row by `steps` of the conjugate residual method (Stiefel
+/// 1955): the residual falls in every step if A is symmetric. The Jacobian of a network is so only
+/// nearly: a row whose residual would grow keeps what it has.
+void conjugate_residuals(const std::function<Tensor(const Tensor&)>& times_a, const Tensor& b,
                          Tensor& solution, int64_t steps) {
   const auto rows = static_cast<std::size_t>(b.dim(0));
   Tensor residual = b - times_a(solution), direction = residual.clone();
+  Tensor of_residual = times_a(residual), of_direction = of_residual.clone();
   std::vector<double> squares = row_products(residual, residual);
-  const std::vector<double> scale_of_b = row_products(b, b);
+  std::vector<double> curvature = row_products(residual, of_residual);
+  const std::vector<double> size = row_products(b, b);
+  std::vector<uint8_t> going(rows, 1);
   for (int64_t step = 0; step < steps; ++step) {
-    const Tensor image = times_a(direction);
-    const std::vector<double> curvature = row_products(direction, image);
+    const std::vector<double> image = row_products(of_direction, of_direction);
     std::vector<double> forward(rows, 0.0), backward(rows, 0.0), turn(rows, 0.0);
     for (std::size_t i = 0; i < rows; ++i) {
-      if (!(curvature[i] > 0) || squares[i] <= 1e-24 * scale_of_b[i]) continue;
-      forward[i] = squares[i] / curvature[i];
+      const bool left = squares[i] > 1e-24 * size[i] && curvature[i] > 0 && image[i] > 0;
+      going[i] = going[i] && left;
+      if (going[i]) forward[i] = curvature[i] / image[i];
       backward[i] = -forward[i];
     }
-    add_rows(solution, forward, direction);
-    add_rows(residual, backward, image);
-    const std::vector<double> left = row_products(residual, residual);
-    for (std::size_t i = 0; i < rows; ++i) turn[i] = forward[i] > 0 ? left[i] / squares[i] : 0;
     Tensor next = residual.clone();
-    add_rows(next, turn, direction);
-    direction = next;
-    squares = left;
+    add_rows(next, backward, of_direction);
+    const std::vector<double> next_squares = row_products(next, next);
+    for (std::size_t i = 0; i < rows; ++i)
+      if (next_squares[i] > squares[i]) going[i] = 0, forward[i] = backward[i] = 0;
+    add_rows(solution, forward, direction);
+    add_rows(residual, backward, of_direction);
+    if (step + 1 == steps) return;
+    squares = row_products(residual, residual);
+    of_residual = times_a(residual);
+    const std::vector<double> next_curvature = row_products(residual, of_residual);
+    for (std::size_t i = 0; i < rows; ++i)
+      turn[i] = going[i] ? next_curvature[i] / curvature[i] : 0;
+    curvature = next_curvature;
+    Tensor turned = residual.clone(), image_of_turned = of_residual.clone();
+    add_rows(turned, turn, direction);
+    add_rows(image_of_turned, turn, of_direction);
+    direction = turned;
+    of_direction = image_of_turned;
   }
 }
 }  // namespace
@@ -131,7 +146,7 @@ RowDenoiser posterior(RowDenoiser denoiser, Known known, const PosteriorOptions&
         return out;
       };
       const NoGrad off;
-      conjugate_gradients(times_a, missing, u, options.solver_steps);
+      conjugate_residuals(times_a, missing, u, options.solver_steps);
     }
     const NoGrad off;
     return d + pulled_back(u);

@@ -12,7 +12,7 @@
 // x0 | x ~ N(D, C) it is in terms of denoisers
 //   D + sigma^2 J^T M^T (M C M^T + n^2 I)^-1 (y - M D).
 // Tweedie's second formula gives C = sigma^2 J (Boys et al. 2023), exact for Gaussian data; the
-// system is solved by conjugate gradients with one reverse pass a step. Without a step C is
+// system is solved by conjugate residuals with one reverse pass a step. Without a step C is
 // isotropic, sigma^2 c^2/(sigma^2 + c^2) I for data of standard deviation c (Song, Vahdat et al.
 // 2023; Chung et al. 2023 choose the scale by hand). Works in every sampler.
 #pragma once
@@ -38,7 +38,7 @@ std::function<void(Tensor& x, double a, double s, int64_t call)> replacement(
 
 struct PosteriorOptions {
   double data_sd = 0.5;      ///< c, of the isotropic covariance
-  int64_t solver_steps = 0;  ///< conjugate gradients on the covariance of Tweedie's formula
+  int64_t solver_steps = 0;  ///< conjugate residuals on the covariance of Tweedie's formula
   double noise = 0;          ///< n, standard deviation of the noise on y
 };
 /// The denoiser given the known dimensions. One reverse pass, and one for each solver step.

@@ -56,8 +56,10 @@ struct SamplingConfig {
           "sqrt(2 alpha) z as in the published NCSN code");
     visit("final_denoise", self.final_denoise, "end the sampler with E[x0 | x] (heun always does)");
     visit("completion_solver", self.completion_solver,
-          "completion by the posterior score: conjugate gradients on the covariance of x0, exact "
-          "for Gaussian data; 0: an isotropic covariance");
+          "completion by the posterior score: conjugate-residual steps on the covariance of x0, "
+          "exact "
+          "for Gaussian data, for points; 0: an isotropic covariance, steadier for networks on "
+          "images");
   }
 
   /// Usage error for words that are not known and numbers out of range.
