@@ -77,7 +77,7 @@ const data::Recipe& need_recipe(const std::string& name) {
   std::string names;
   for (const data::Recipe& r : data::recipes()) names += (names.empty() ? "" : ", ") + r.name;
   check(recipe != nullptr, "data",
-        data::is_generator(name) || data::find_task(name) != nullptr
+        data::find_generator(name) != nullptr || data::find_task(name) != nullptr
             ? name + " is generated, it has no source"
             : "unknown source \"" + name + "\"",
         "; known sources: ", names);
@@ -192,8 +192,10 @@ int describe_one(const Arguments& a) {
       out["status"] = "missing; kindred data get " + recipe->name;
     }
   }
-  for (const data::GeneratorEntry& g : data::generators())
-    if (g.name == a.options.name) out["summary"] = g.summary;
+  if (const data::GeneratorEntry* g = data::find_generator(a.options.name)) {
+    out["summary"] = g->summary;
+    if (!g->options.empty()) out["options"] = g->options.substr(0, g->options.size() - 1);
+  }
   if (const data::TaskEntry* t = data::find_task(a.options.name)) {
     out["summary"] = t->summary;
     out["options"] = t->options.substr(0, t->options.size() - 1);

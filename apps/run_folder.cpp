@@ -125,33 +125,28 @@ void keep_older_model(harness::Settings& settings, const harness::Snapshot& snap
   const bool filmed = name == "s4" || name == "s4d" || name == "s5" || name == "lssl" || name == "mamba";
   if (filmed && !settings.has("model.conditioning")) settings.set("model.conditioning", "input", path);
 }
+}  // namespace
 
-harness::Settings settings_of(const harness::Snapshot& snapshot, const std::string& path) {
+harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& path, const CommandLine& line) {
+  std::vector<std::string> changes;
+  if (line.has("threads")) changes.push_back("run.threads=" + std::to_string(line.get<int64_t>("threads")));
+  if (line.has("set"))
+    for (const std::string& assignment : line.get<std::vector<std::string>>("set")) changes.push_back(assignment);
+  return restored_run(snapshot, path, changes);
+}
+
+harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& path,
+                          const std::vector<std::string>& changes) {
   auto settings = harness::Settings::from_text(snapshot.config, path);
   // By what it is, as the meaning of "ssm" and its like may have changed since.
   if (settings.get("run.family", "").find('/') == std::string::npos)
     settings.set("run.family", snapshot.objective + '/' + snapshot.backbone, path);
   keep_older_model(settings, snapshot, path);
-  return settings;
-}
-}  // namespace
-
-harness::Run second_run(const std::string& path) {
-  const harness::Snapshot snapshot = read_trained(path);
-  harness::Run run(settings_of(snapshot, path));
-  run.restore(snapshot);
-  return run;
-}
-
-harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& path, const CommandLine& line) {
-  auto settings = settings_of(snapshot, path);
   bool other_data = false;  // asked for by name: a model may be scored on data it was not trained on
-  if (line.has("threads")) settings.set("run.threads", std::to_string(line.get<int64_t>("threads")), "--threads");
-  if (line.has("set"))
-    for (const std::string& assignment : line.get<std::vector<std::string>>("set")) {
-      settings.set_assignment(assignment);
-      other_data = other_data || assignment.starts_with("data.");
-    }
+  for (const std::string& assignment : changes) {
+    settings.set_assignment(assignment);
+    other_data = other_data || assignment.starts_with("data.");
+  }
   harness::Run run(std::move(settings));
   run.restore(snapshot, other_data);
   if (run.spec().name != snapshot.data.name)

@@ -2,6 +2,7 @@
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
 #include "apps/command.h"
 #include "harness/run.h"
@@ -27,8 +28,9 @@ harness::Snapshot read_trained(const std::string& path, std::string* found_at = 
 /// The run of a snapshot with its own configuration. With --set data.* it may be used on data that it was
 /// not trained on; standard error says so.
 harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& path, const CommandLine& line);
-/// A second trained run beside that of the command, with its own configuration alone.
-harness::Run second_run(const std::string& path);
+/// The same with changed settings "key=value".
+harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& path,
+                          const std::vector<std::string>& changes);
 /// Both, for the positional RUN.
 harness::Run load_trained(const CommandLine& line);
 

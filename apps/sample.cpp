@@ -1,6 +1,6 @@
 // kindred sample: images as a PNG grid, text on stdout, points as a heat map; samples of a class,
 // completions of given elements, and the way from noise to data.
-#include <cctype>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -91,6 +91,23 @@ void write_frames(const std::string& folder, const std::vector<harness::Trajecto
     harness::write_sample_picture(folder + name, harness::shown_states(moments[i], spec), spec, style);
   }
 }
+
+/// --fill: what stands where --gap does is to be drawn.
+std::vector<int32_t> text_with_gaps(const CommandLine& line, const data::Alphabet& alphabet) {
+  const std::string text = line.get<std::string>("fill"), gap = line.get<std::string>("gap");
+  check(!gap.empty(), "sample", "--gap is empty");
+  std::vector<int32_t> symbols;
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t next = std::min(text.find(gap, at), text.size());
+    const std::vector<int32_t> known = alphabet.encode(text.substr(at, next - at), "--fill");
+    symbols.insert(symbols.end(), known.begin(), known.end());
+    if (next < text.size()) symbols.push_back(harness::kGap);
+    at = next + gap.size();
+  }
+  check(std::count(symbols.begin(), symbols.end(), harness::kGap) > 0, "sample", "--fill has no ", gap,
+        "; name another sign of a gap with --gap");
+  return symbols;
+}
 }  // namespace
 
 int sample_command(int argc, char** argv) {
@@ -107,14 +124,18 @@ int sample_command(int argc, char** argv) {
                    "  kindred sample out/quickstart/runs/diffusion --count 64 --out clothes.png\n"
                    "  kindred sample runs/nanogpt --count 1 --length 500 --prompt 'ROMEO:' --temperature 0.8\n"
                    "  kindred sample runs/digits --label all --guidance 1 --count 100 --columns 10 --out digits.png\n"
-                   "  kindred sample runs/digits --inpaint 0-7 --mask left --method posterior --out completed.png\n");
+                   "  kindred sample runs/digits --inpaint 0-7 --mask left --method posterior --out completed.png\n"
+                   "  kindred sample runs/mask --count 4 --fill 'In the _________ God created'\n");
   add_trained_options(line);
   line.options().add_options()("count,n", po::value<int64_t>()->default_value(16)->value_name("N"), "samples")(
       "out,o", po::value<std::string>()->value_name("FILE"), "PNG file (images and points)")(
       "seed", po::value<int64_t>()->default_value(0)->value_name("N"), "seed of the samples")(
       "length", po::value<int64_t>()->default_value(0)->value_name("N"), "text: symbols to write (0: one window)")(
       "prompt", po::value<std::string>()->value_name("TEXT"), "text: the beginning to go on from")(
-      "temperature", po::value<double>()->default_value(1), "softmax temperature; 0 takes the most likely symbol")(
+      "fill", po::value<std::string>()->value_name("TEXT"), "masked diffusion of text: a text whose gaps are filled in")(
+      "gap", po::value<std::string>()->default_value("_")->value_name("CHAR"), "the symbol of --fill that stands for a missing one")(
+      "temperature", po::value<double>()->default_value(1),
+      "symbols: softmax temperature; 0 takes the most likely one")(
       "top-k", po::value<int64_t>()->default_value(0), "keep only the k most likely symbols; 0 = all")(
       "top-p", po::value<double>()->default_value(1), "keep the most likely symbols with this total mass")(
       "steps", po::value<int64_t>()->default_value(0), "diffusion: solver steps; 0 = as configured")(
@@ -155,21 +176,22 @@ int sample_command(int argc, char** argv) {
   const bool text = spec.modality == data::Modality::text;
   if (!text) refuse_ignored(line, {"prompt", "length"}, "text", run);
   if (spec.modality != data::Modality::image) refuse_ignored(line, {"columns", "scale"}, "images", run);
-  const bool gaussian = run.family().objective == "gaussian";
-  if (!gaussian) refuse_ignored(line, {"label", "guidance", "classifier", "inpaint", "mask", "method"}, "gaussian diffusion", run);
-  if (!gaussian && run.family().objective != "score")
+  const std::string& objective = run.family().objective;
+  if (objective != "gaussian")
+    refuse_ignored(line, {"label", "guidance", "classifier", "inpaint", "mask", "method"}, "gaussian diffusion", run);
+  if (objective != "gaussian" && objective != "score")
     refuse_ignored(line, {"batch", "trajectory", "frames", "moments"}, "samplers of a score", run);
-  if (run.family().objective == "ar") {
-    refuse_ignored(line, {"steps", "sampler"}, "diffusion", run);
-  } else {
-    refuse_ignored(line, {"temperature", "top-k", "top-p"}, "autoregressive models", run);
-  }
+  if (objective == "ar") refuse_ignored(line, {"steps", "sampler"}, "diffusion", run);
+  if (objective != "ar" && objective != "mask")
+    refuse_ignored(line, {"temperature", "top-k", "top-p"}, "autoregressive models and masked diffusion", run);
+  if (objective != "mask" || !text) refuse_ignored(line, {"fill", "gap"}, "masked diffusion of text", run);
   check(line.get<int64_t>("seed") >= 0, "sample", "--seed is not negative");
   for (const char* file : {"out", "trajectory"}) check_folder_of(line, file);
   check_noise(snapshot, run);
   if (line.has("prompt")) {
     options.prompt = data::Alphabet::of(spec).encode(line.get<std::string>("prompt"), "--prompt");
   }
+  if (line.has("fill")) options.fill = text_with_gaps(line, data::Alphabet::of(spec));
   check(!line.has("out") || !text, "sample", "text goes to stdout; --out is for images");
   const bool traced = line.has("trajectory") || line.has("frames");
   check(line.has("out") || text || line.json() || traced, "sample",
@@ -180,7 +202,8 @@ int sample_command(int argc, char** argv) {
   if (line.has("label")) options.labels = labels_of(line.get<std::string>("label"), spec.classes);
   std::optional<harness::Run> classifier;
   if (line.has("classifier")) {
-    classifier.emplace(second_run(line.get<std::string>("classifier")));
+    const std::string path = line.get<std::string>("classifier");
+    classifier.emplace(restored_run(read_trained(path), path, std::vector<std::string>()));
     options.classifier = &classifier->objective();
     check(options.guidance != 0, "sample", "--classifier guides with --guidance W; W = 1 is the law of the class");
   }

@@ -2,6 +2,7 @@
 #include "apps/churn_study.h"
 #include "diffusion/langevin_study.h"
 #include "diffusion/sampler_studies.h"
+#include "harness/ngram_study.h"
 #include "harness/study.h"
 #include "ssm/studies.h"
 
@@ -35,6 +36,8 @@ const RegisterStudy churn_correction("edm_churn_correction",
 const RegisterStudy churn_trained("edm_churn_trained",
                                   "stochastic sampling with a small network trained on points",
                                   churn_trained);
+
+const RegisterStudy ngram("ngram", "bits a symbol of n-gram counts on a text", harness::ngram_study);
 
 }  // namespace
 }  // namespace kindred::apps

@@ -6,6 +6,7 @@
 
 #include "apps/command.h"
 #include "apps/run_folder.h"
+#include "apps/sample_quality.h"
 #include "harness/compare.h"
 #include "harness/manifest.h"
 #include "harness/run_dir.h"
@@ -95,16 +96,25 @@ int train_command(int argc, char** argv) {
 }
 
 int eval_command(int argc, char** argv) {
-  CommandLine line("kindred eval RUN [--set KEY=VALUE]...",
+  CommandLine line("kindred eval RUN [--set KEY=VALUE]... | kindred eval RUN --samples [N] [--classifier RUN]",
                    "Scores a trained model on held-out data. RUN is a run folder or a snapshot; its configuration\n"
                    "is taken from the snapshot, --set changes parts of it (eval.split, eval.lane, eval.limit ...).\n"
-                   "Every number comes with its kind: exact, bound or estimate.",
+                   "Every number comes with its kind: exact, bound or estimate.\n"
+                   "With --samples it draws N samples instead (2000) and compares them with held-out elements: are\n"
+                   "they alike (MMD, sliced Wasserstein, nearest neighbours), is all there (recall, coverage), are\n"
+                   "they copies of training elements? --classifier adds the same in the features of a classifier\n"
+                   "that kindred trained on these images, the Frechet distance (FID) among them.",
                    "  kindred eval runs/nanogpt --set eval.lane=stride:32\n"
                    "  kindred eval runs/strokes --set data.rate=2     # other data: every second sample\n"
-                   "  kindred eval out/quickstart/runs/diffusion --set eval.limit=100 --json\n");
+                   "  kindred eval out/quickstart/runs/diffusion --set eval.limit=100 --json\n"
+                   "  kindred train -c experiments/classifier_mnist.ini --out runs/classifier\n"
+                   "  kindred eval runs/digits --samples 1000 --classifier runs/classifier\n");
   add_trained_options(line);
+  add_sample_options(line);
   line.add_output_options();
   if (!line.parse(argc, argv)) return 0;
+  if (line.has("samples")) return eval_samples(line);
+  refuse_sample_options(line);
   Run run = load_trained(line);
   const nlohmann::json result = evaluate_and_print(run, line, line.json());
   if (line.json()) std::cout << result.dump(2) << '\n';

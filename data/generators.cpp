@@ -7,6 +7,7 @@
 #include "autodiff/parallel.h"
 #include "data/element_dataset.h"
 #include "data/file.h"
+#include "data/tasks.h"
 #include "data/text_dataset.h"
 
 namespace kindred::data {
@@ -57,6 +58,55 @@ std::array<double, 2> draw(const std::string& name, Draws& d) {
 
 int64_t limited(int64_t count, int64_t limit) { return limit ? std::min(count, limit) : count; }
 
+/// grad log p of the data blurred by N(0, blur^2 I), at x [B, D].
+using TrueScore = std::function<Tensor(const Tensor& x, double blur)>;
+
+/// Splits of elements of spec.length numbers, symbols where it has levels: write(stream of the
+/// split, number of the element, rows) fills in one. The sha256 of all goes into the spec.
+template <class Write>
+std::shared_ptr<const Dataset> make_elements(DataSpec spec, const DataOptions& options,
+                                             Write write, TrueScore score = {}) {
+  const Rng rng = Rng(options.seed).split(options.name);
+  const bool symbols = spec.levels > 0;
+  std::array<Rows, 3> splits;
+  std::string digests;
+  for (Split split : {Split::train, Split::validation, Split::test}) {
+    Rows& rows = splits[static_cast<std::size_t>(split)];
+    rows.count = split == Split::train ? limited(kTrain, options.train_limit)
+                                       : limited(kHeldOut, options.test_limit);
+    const Rng stream = rng.split(name(split));
+    const auto total = static_cast<std::size_t>(spec.length * rows.count);
+    (symbols ? rows.symbols.resize(total) : rows.values.resize(total));
+    parallel_for(rows.count, 1024, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) write(stream, i, rows);
+    });
+    const void* raw = symbols ? static_cast<const void*>(rows.symbols.data()) : rows.values.data();
+    digests +=
+        sha256({static_cast<const char*>(raw), total * (symbols ? 1 : sizeof(float))}) + '\n';
+  }
+  spec.sha256 = sha256(digests);
+  return make_element_dataset(std::move(spec), std::move(splits), std::move(score));
+}
+
+std::shared_ptr<const Dataset> make_chain(DataSpec spec, const DataOptions& options) {
+  constexpr double kNoise = 0.5;
+  check(options.levels == 0, "data", "levels = ", options.levels,
+        " does not apply to chain; its numbers are real");
+  const int64_t D = option_or("length", options.task.length, 8, 1, 1024);
+  spec.modality = Modality::points;
+  spec.width = spec.length = D;
+  spec.entropy_bits = 0.5 * std::log2(2 * pi * std::numbers::e) +
+                      std::log2(kNoise) * static_cast<double>(D - 1) / static_cast<double>(D);
+  return make_elements(std::move(spec), options, [D](const Rng& rng, int64_t index, Rows& rows) {
+    Draws draws{rng.split(static_cast<uint64_t>(index))};
+    double x = draws.normal();
+    for (int64_t d = 0; d < D; ++d) {
+      if (d > 0) x = 1.5 * std::sin(1.5 * x) + kNoise * draws.normal();
+      rows.values[D * index + d] = static_cast<float>(x);
+    }
+  });
+}
+
 std::shared_ptr<const Dataset> make_points(DataSpec spec, const DataOptions& options) {
   check(options.levels == 0 || (options.levels >= 2 && options.levels <= 256), "data",
         "levels = ", options.levels, "; quantised points have 2 to 256 levels, 0 leaves them real");
@@ -67,37 +117,21 @@ std::shared_ptr<const Dataset> make_points(DataSpec spec, const DataOptions& opt
   spec.width = spec.length = 2;
   spec.entropy_bits =
       (levels ? entropy_bits(cell_masses(law, levels)) : differential_entropy_bits(law)) / 2;
-  const Rng rng = Rng(options.seed).split(options.name);
-  std::array<Rows, 3> splits;
-  std::string digests;
-  for (Split split : {Split::train, Split::validation, Split::test}) {
-    Rows& rows = splits[static_cast<std::size_t>(split)];
-    rows.count = split == Split::train ? limited(kTrain, options.train_limit)
-                                       : limited(kHeldOut, options.test_limit);
-    const Rng stream = rng.split(name(split));
-    const auto total = static_cast<std::size_t>(2 * rows.count);
-    (levels ? rows.symbols.resize(total) : rows.values.resize(total));
-    parallel_for(rows.count, 1024, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const auto point = planar_point(options.name, stream, i, levels > 0);
-        for (int k = 0; k < 2; ++k) {
-          const double cell = std::floor((point[k] + kPlanarHalf) * static_cast<double>(levels) /
-                                         (2 * kPlanarHalf));
-          if (levels)
-            rows.symbols[2 * i + k] = static_cast<uint8_t>(cell);
-          else
-            rows.values[2 * i + k] = static_cast<float>(point[k]);
-        }
-      }
-    });
-    const void* raw = levels ? static_cast<const void*>(rows.symbols.data()) : rows.values.data();
-    digests += sha256({static_cast<const char*>(raw), total * (levels ? 1 : sizeof(float))}) + '\n';
-  }
-  spec.sha256 = sha256(digests);
-  std::function<Tensor(const Tensor&, double)> score;
+  TrueScore score;
   if (levels == 0 && !law.uniform)
     score = [law](const Tensor& x, double blur) { return planar_score(law, x, blur); };
-  return make_element_dataset(std::move(spec), std::move(splits), std::move(score));
+  const auto write = [&](const Rng& rng, int64_t index, Rows& rows) {
+    const auto point = planar_point(options.name, rng, index, levels > 0);
+    for (int k = 0; k < 2; ++k) {
+      const double cell =
+          std::floor((point[k] + kPlanarHalf) * static_cast<double>(levels) / (2 * kPlanarHalf));
+      if (levels)
+        rows.symbols[2 * index + k] = static_cast<uint8_t>(cell);
+      else
+        rows.values[2 * index + k] = static_cast<float>(point[k]);
+    }
+  };
+  return make_elements(std::move(spec), options, write, std::move(score));
 }
 
 std::shared_ptr<const Dataset> make_markov_text(DataSpec spec, const DataOptions& options) {
@@ -117,6 +151,9 @@ std::shared_ptr<const Dataset> make_markov_text(DataSpec spec, const DataOptions
 
 const std::vector<GeneratorEntry>& generators() {
   static const std::vector<GeneratorEntry> all = {
+      {"chain",
+       "points of `length` numbers (8), each a noisy curve of the one before; known entropy",
+       Modality::points, "length "},
       {"checkerboard", "points, uniform on 8 squares; differential entropy 5 bits",
        Modality::points},
       {"gauss8", "points, 8 Gaussians on a circle", Modality::points},
@@ -128,9 +165,10 @@ const std::vector<GeneratorEntry>& generators() {
   return all;
 }
 
-bool is_generator(const std::string& name) {
-  return std::any_of(generators().begin(), generators().end(),
-                     [&](const GeneratorEntry& g) { return g.name == name; });
+const GeneratorEntry* find_generator(const std::string& name) {
+  const auto at = std::find_if(generators().begin(), generators().end(),
+                               [&](const GeneratorEntry& g) { return g.name == name; });
+  return at == generators().end() ? nullptr : &*at;
 }
 
 PlanarLaw planar_law(const std::string& name) {
@@ -183,8 +221,9 @@ std::array<double, 2> planar_point(const std::string& name, const Rng& rng, int6
 }
 
 std::shared_ptr<const Dataset> make_generated(DataSpec spec, const DataOptions& options) {
-  return options.name == "markov" ? make_markov_text(std::move(spec), options)
-                                  : make_points(std::move(spec), options);
+  if (options.name == "markov") return make_markov_text(std::move(spec), options);
+  if (options.name == "chain") return make_chain(std::move(spec), options);
+  return make_points(std::move(spec), options);
 }
 
 double Markov::entropy_rate_bits() const {

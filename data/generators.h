@@ -6,6 +6,9 @@
 //   moons         2 ((cos t, sin t) or (1 - cos t, 1/2 - sin t) + 0.1 z) + (-1, -0.2), t ~ U(0, pi)
 //   rings         3 (r (cos t, sin t) + 0.08 z), r = 1 or 1/2, t ~ U(0, 2 pi)
 //   checkerboard  uniform on the 8 squares of side 2 of [-4, 4]^2: differential entropy 5 bits
+//   chain         D numbers, each a curve of the one before with noise: x_1 = z_1 and
+//                 x_d = 1.5 sin(1.5 x_{d-1}) + 0.5 z_d. By the chain rule the differential entropy
+//                 is D ln(2 pi e)/2 + (D - 1) ln 0.5 nats, though the law is far from a Gaussian
 // Text:
 //   markov        order 2, 8 letters, rows Dirichlet(1/2); entropy rate from the stationary law
 #pragma once
@@ -22,21 +25,23 @@ namespace kindred::data {
 struct GeneratorEntry {
   std::string name, summary;
   Modality modality;
+  std::string options = {};  ///< of TaskOptions, each with a space after it
 };
 const std::vector<GeneratorEntry>& generators();
-bool is_generator(const std::string& name);
+/// nullptr where there is none of that name.
+const GeneratorEntry* find_generator(const std::string& name);
 
-/// The law of a points generator.
+/// The law of a planar points generator.
 PlanarLaw planar_law(const std::string& name);
-/// Point number `index` of a points generator: a function of (name, rng, index) only. With `inside`
+/// Point number `index` of a planar generator: a function of (name, rng, index) only. With `inside`
 /// it is redrawn until it falls on the square of planar.h.
 std::array<double, 2> planar_point(const std::string& name, const Rng& rng, int64_t index,
                                    bool inside);
 
 /// Points as f32 values (options.levels = 0) or quantised to options.levels cells an axis (2
-/// symbols each): 50,000 for training, 10,000 each for validation and test, from separate streams
-/// of the seed. spec().entropy_bits is the entropy per coordinate: of the quantised law, or
-/// differential. `markov`: 1,000,000 letters.
+/// symbols each; planar generators only): 50,000 for training, 10,000 each for validation and test,
+/// from separate streams of the seed. spec().entropy_bits is the entropy per coordinate: of the
+/// quantised law, or differential. `markov`: 1,000,000 letters.
 std::shared_ptr<const Dataset> make_generated(DataSpec spec, const DataOptions& options);
 
 /// A Markov chain over `letters` symbols of order 2.

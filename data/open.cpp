@@ -39,8 +39,9 @@ std::string title(const DataOptions& o) {
   return task.empty() ? text : text + " " + task.substr(0, task.size() - 1);
 }
 
-void check_options(const DataOptions& o, Modality modality) {
-  check_task_options(o.task, modality == Modality::image ? "rate order " : "", o.name);
+/// `extra`: options of tasks that apply, each with a space after it.
+void check_options(const DataOptions& o, Modality modality, const std::string& extra = "") {
+  check_task_options(o.task, modality == Modality::image ? "rate order " : extra, o.name);
   check(o.size == 0 || modality == Modality::image, kWhere, "size = ", o.size,
         " applies to images only, ", o.name, " is ", name(modality));
   check(o.levels == 0 || modality != Modality::text, kWhere, "levels = ", o.levels,
@@ -256,9 +257,9 @@ std::shared_ptr<const Dataset> open(const DataOptions& options) {
   spec.name = title(options);
   if (const Recipe* recipe = find_recipe(options.name))
     return open_recipe(std::move(spec), *recipe, options);
-  if (is_generator(options.name)) {
+  if (const GeneratorEntry* generator = find_generator(options.name)) {
     check(options.path.empty(), kWhere, options.name, " is generated; path does not apply");
-    check_options(options, options.name == "markov" ? Modality::text : Modality::points);
+    check_options(options, generator->modality, generator->options);
     check(options.alphabet == "auto", kWhere, options.name,
           " is generated; alphabet does not apply");
     return make_generated(std::move(spec), options);

@@ -24,7 +24,7 @@ struct TaskOptions {
   static void describe(Self& self, V& visit) {
     visit("length", self.length,
           "tasks: steps of the input; copy, selective-copy: blanks; forecasts with a horizon: "
-          "steps given");
+          "steps given; chain: numbers of a point");
     visit("lag", self.lag,
           "delay, copy: steps between input and target; reconstruct: samples to give back");
     visit("tokens", self.tokens, "copy, selective-copy, induction: symbols in all");

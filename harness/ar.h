@@ -11,27 +11,14 @@
 
 #include "harness/decode.h"
 #include "harness/objective.h"
-#include "nn/embedding.h"
-#include "nn/linear.h"
+#include "harness/symbols.h"
 
 namespace kindred::harness {
-
-struct ArConfig {
-  std::string tie = "io";
-  std::string head = "linear";
-
-  template <class Self, class V>
-  static void describe(Self& self, V& visit) {
-    visit("tie", self.tie, "io: the output head is the embedding table; none: a head of its own");
-    visit("head", self.head,
-          "linear, or identity: the backbone's output is the logits (width = V)");
-  }
-};
 
 class Ar final : public Objective {
  public:
   /// `width` is C; with the identity head it must be V. The backbone comes from its registry entry.
-  Ar(const data::DataSpec& spec, const ArConfig& config, int64_t width, const BackboneEntry& entry,
+  Ar(const data::DataSpec& spec, const SymbolConfig& config, int64_t width, const BackboneEntry& entry,
      Settings& settings, const Rng& rng);
 
   /// Mean cross-entropy in nats per symbol. Text: targets are symbols 1..T of each window; images:
@@ -71,9 +58,9 @@ class Ar final : public Objective {
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
-    visit("embedding", self.embedding_);
+    visit("embedding", self.layers_.embedding);
     visit("start", self.start_);
-    visit("head", self.head_);
+    visit("head", self.layers_.head);
   }
 
  private:
@@ -82,21 +69,15 @@ class Ar final : public Objective {
   Tensor stretch_loss(const data::Batch& batch, int64_t first, int64_t count,
                       const Context& context) const;
   Context training_context(const Rng& rng, bool training) const;
-  Tensor project(const Tensor& hidden) const;
   Tensor next_logits(Stepper& stepper, const Tensor& symbols, bool from_start) const;
   Tensor sample_chunk(const Rng& rng, const SampleOptions& options, int64_t first,
                       int64_t count) const;
 
   data::DataSpec spec_;
   int64_t width_, alphabet_, window_;
-  bool identity_;
-  nn::Embedding embedding_;
+  SymbolLayers layers_;
   std::optional<nn::Parameter> start_;  ///< [C], images and points only
-  std::optional<nn::Linear> head_;      ///< [V, C], untied only
   AnyBackbone backbone_;
 };
-
-/// The columns [first, first + count) of i32 [B, n].
-Tensor columns(const Tensor& symbols, int64_t first, int64_t count);
 
 }  // namespace kindred::harness

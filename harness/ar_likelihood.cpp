@@ -6,62 +6,16 @@
 #include "autodiff/ops/cross_entropy.h"
 #include "autodiff/ops/layout.h"
 #include "harness/ar.h"
+#include "harness/windows.h"
 
 namespace kindred::harness {
-namespace {
-
-/// Inputs [first, first + length) of a stream; the last `scored` of their targets count.
-struct Window {
-  int64_t first, length, scored;
-  bool same_shape(const Window& o) const { return length == o.length && scored == o.scored; }
-};
-
-/// Step of the window: T for `reset`, S for `stride:S`.
-int64_t parse_lane(const std::string& lane, int64_t T) {
-  if (lane == "reset") return T;
-  const std::string prefix = "stride:";
-  const bool is_stride = lane.starts_with(prefix) && lane.size() > prefix.size() &&
-                         lane.size() < prefix.size() + 10 &&
-                         std::all_of(lane.begin() + static_cast<std::ptrdiff_t>(prefix.size()),
-                                     lane.end(), [](char c) { return c >= '0' && c <= '9'; });
-  check(is_stride, "lane", "unknown lane \"", lane, "\"; choose reset or stride:S");
-  const int64_t stride = std::stoll(lane.substr(prefix.size()));
-  check(stride >= 1 && stride <= T, "lane", "stride ", stride, " outside [1, ", T, "], the window");
-  return stride;
-}
-
-/// Windows that score each of `targets` targets exactly once. With stride T they never overlap.
-std::vector<Window> windows(int64_t targets, int64_t T, int64_t stride) {
-  std::vector<Window> list;
-  for (int64_t done = 0; done < targets;) {
-    const int64_t scored = std::min(done == 0 ? T : stride, targets - done);
-    const int64_t end = done + scored;
-    const int64_t first = stride == T ? done : std::max<int64_t>(0, end - T);
-    list.push_back({first, end - first, scored});
-    done = end;
-  }
-  return list;
-}
-
-double checked_nats(double nats, int64_t at) {
-  if (!std::isfinite(nats))
-    fail(Fault::numeric, "likelihood", "-ln p of symbol ", at, " is ", nats,
-         "; the model has diverged");
-  return nats;
-}
-
-}  // namespace
-
 std::vector<double> Ar::stream_losses(std::span<const int32_t> stream,
                                       const LikelihoodOptions& options) const {
   check(!start_, "likelihood", "streams are scored under text models");
   check(options.batch >= 1, "likelihood", "batch ", options.batch);
-  check(stream.size() >= 2, "likelihood", "a stream of ", stream.size(),
-        " symbols has no target; two are the fewest");
   const NoGrad no_grad;
-  int64_t targets = static_cast<int64_t>(stream.size()) - 1;
-  if (options.limit > 0) targets = std::min(targets, options.limit);
-  const std::vector<Window> list = windows(targets, window_, parse_lane(options.lane, window_));
+  const int64_t targets = stream_targets(static_cast<int64_t>(stream.size()), options.limit);
+  const std::vector<Window> list = lane_windows(targets, window_, options.lane);
   std::vector<double> nats(targets);
   int64_t done = 0;
   for (std::size_t next = 0; next < list.size();) {
@@ -78,7 +32,7 @@ std::vector<double> Ar::stream_losses(std::span<const int32_t> stream,
       std::copy_n(stream.data() + first + L - S + 1, S, target.mutable_data<int32_t>() + b * S);
     }
     const Tensor hidden = backbone_.forward(embed(inputs, false), scoring_context(options));
-    const Tensor losses = token_nll(project(S == L ? hidden : slice(hidden, 1, L - S, S)), target);
+    const Tensor losses = token_nll(layers_.logits(S == L ? hidden : slice(hidden, 1, L - S, S)), target);
     for (int64_t b = 0; b < B; ++b)
       for (int64_t i = 0; i < S; ++i) {
         const int64_t at = list[next + b].first + L - S + i;

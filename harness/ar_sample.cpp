@@ -4,6 +4,7 @@
 #include "autodiff/graph.h"
 #include "autodiff/ops/layout.h"
 #include "harness/ar.h"
+#include "harness/windows.h"
 
 namespace kindred::harness {
 namespace {
@@ -33,25 +34,13 @@ std::unique_ptr<Stepper> new_stepper(const AnyBackbone& backbone, int64_t batch,
   return stepper;
 }
 
-/// What text without a prompt starts after: a line feed if there is one, else symbol 0. The
-/// alphabet is UTF-8 in code order, so a symbol's code is the number of code points before it; an
-/// empty one stands for bytes.
-int32_t first_symbol(const data::DataSpec& spec) {
-  if (spec.alphabet.empty()) return spec.levels > '\n' ? '\n' : 0;
-  const std::size_t feed = spec.alphabet.find('\n');
-  if (feed == std::string::npos) return 0;
-  return static_cast<int32_t>(std::count_if(
-      spec.alphabet.begin(), spec.alphabet.begin() + static_cast<std::ptrdiff_t>(feed),
-      [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
 }  // namespace
 
 Tensor Ar::next_logits(Stepper& stepper, const Tensor& symbols, bool from_start) const {
   const Tensor hidden = stepper.prefill(embed(symbols, from_start));
   const int64_t B = hidden.dim(0), L = hidden.dim(1);
   const Tensor last = L == 1 ? hidden : slice(hidden, 1, L - 1, 1);
-  return project(last).viewed_as({B, alphabet_}).to(DType::f32);
+  return layers_.logits(last).viewed_as({B, alphabet_}).to(DType::f32);
 }
 
 Tensor Ar::sample_chunk(const Rng& rng, const SampleOptions& options, int64_t first,
@@ -99,6 +88,7 @@ Tensor Ar::sample_chunk(const Rng& rng, const SampleOptions& options, int64_t fi
 Tensor Ar::sample(const Rng& rng, const SampleOptions& options) const {
   check(options.count >= 1, "sample", options.count, " samples");
   check(options.length >= 0, "sample", "length ", options.length);
+  check(options.fill.empty(), "sample", "gaps are filled by the objective mask; ar goes on from a prompt");
   const NoGrad no_grad;
   Tensor result;
   for (int64_t first = 0; first < options.count; first += kChunk) {

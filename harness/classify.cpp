@@ -110,6 +110,10 @@ Tensor Classify::predict(const data::Batch& batch, const LikelihoodOptions& opti
   return logits(batch, scoring_context(options));
 }
 
+Tensor Classify::features(const data::Batch& batch, const LikelihoodOptions& options) const {
+  return net_.rows(batch, scoring_context(options));
+}
+
 Parity Classify::parity(const data::Batch& batch) const { return net_.parity(batch, head_); }
 
 std::vector<nn::NamedParameter> Classify::parameters() {

@@ -29,6 +29,8 @@ class Classify final : public Objective {
 
   /// Logits [B, T, K].
   Tensor predict(const data::Batch& batch, const LikelihoodOptions& options) const override;
+  /// The rows that the head reads, [B, T, C].
+  Tensor features(const data::Batch& batch, const LikelihoodOptions& options) const override;
   /// Of the logits at every step.
   Parity parity(const data::Batch& batch) const override;
 

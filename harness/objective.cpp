@@ -97,6 +97,10 @@ Tensor Objective::predict(const data::Batch&, const LikelihoodOptions&) const {
        "themselves draw: kindred sample");
 }
 
+Tensor Objective::features(const data::Batch&, const LikelihoodOptions&) const {
+  fail(Fault::usage, "features", "this model has no features of its elements; classifiers have (classify/BACKBONE)");
+}
+
 Parity Objective::parity(const data::Batch&) const {
   fail(Fault::usage, "parity", "this objective sees its elements whole and has no single steps");
 }

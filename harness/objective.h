@@ -67,6 +67,9 @@ struct Completion {
   std::string method = "replacement";  ///< or "posterior"
 };
 
+/// In SampleOptions::fill: a symbol to draw.
+inline constexpr int32_t kGap = -1;
+
 struct SampleOptions {
   int64_t count = 16;
   int64_t length = 0;         ///< text: symbols to write (0: the window)
@@ -74,6 +77,8 @@ struct SampleOptions {
   int64_t top_k = 0;          ///< 0: off
   double top_p = 1;           ///< 1: off
   std::vector<int32_t> prompt;
+  /// mask: instead of prompt and length, the whole of what is wanted, kGap where a symbol is missing.
+  std::vector<int32_t> fill = {};
   int64_t steps = 0;          ///< diffusion: solver steps (0: the objective's default)
   std::string sampler;        ///< diffusion: by name (empty: the default)
   std::vector<int32_t> labels;  ///< class of sample k is labels[k mod size]; empty: unconditional
@@ -112,6 +117,9 @@ class Objective {
   /// What a supervised model says of the elements of a batch: logits [B, T, K] of classes, or real values
   /// [B, T, D] in the units of the data. An objective that predicts no targets throws a usage error.
   virtual Tensor predict(const data::Batch& batch, const LikelihoodOptions& options) const;
+  /// The hidden rows that a classifier reads its classes off, [B, T, C]: what it has learned to see in
+  /// the elements of a batch. An objective without such rows throws a usage error.
+  virtual Tensor features(const data::Batch& batch, const LikelihoodOptions& options) const;
   /// The outputs of whole sequences against those of single steps. Usage error where there are none.
   virtual Parity parity(const data::Batch& batch) const;
   /// All parameters and buffers, tied ones once, with stable addresses.

@@ -225,12 +225,24 @@ void Run::with_average(const std::function<void()>& work) {
   work();
 }
 
+namespace {
+LikelihoodOptions at_rate(double rate) {
+  LikelihoodOptions scored;
+  scored.rate = rate;
+  return scored;
+}
+}  // namespace
+
 Tensor Run::predict(const data::Batch& batch) {
   NoGrad off;
   const optim::EmaScope average(evaluated(), *slab_);
-  LikelihoodOptions scored;
-  scored.rate = eval_.rate;
-  return objective_->predict(batch, scored);
+  return objective_->predict(batch, at_rate(eval_.rate));
+}
+
+Tensor Run::features(const data::Batch& batch) {
+  NoGrad off;
+  const optim::EmaScope average(evaluated(), *slab_);
+  return objective_->features(batch, at_rate(eval_.rate));
 }
 
 Parity Run::parity(const data::Batch& batch) {

@@ -67,11 +67,12 @@ class Run {
   double gradient_norm() const { return gradient_norm_; }
 
   /// Scores a split with the averaged parameters, if there is an average and eval.average holds; so do
-  /// the next three.
+  /// the next four.
   Likelihood evaluate(const LikelihoodOptions& options, data::Split split);
   Tensor sample(const SampleOptions& options, uint64_t seed);
-  /// Objective::predict and Objective::parity of a batch.
+  /// Objective::predict, features and parity of a batch.
   Tensor predict(const data::Batch& batch);
+  Tensor features(const data::Batch& batch);
   Parity parity(const data::Batch& batch);
   /// Does `work` while the parameters for scoring are in place.
   void with_average(const std::function<void()>& work);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "autodiff/check.h"
+#include "autodiff/one_thread.h"
 #include "autodiff/ops/conv_kernels.h"
 #include "autodiff/ops/gemm.h"
 #include "autodiff/parallel.h"
@@ -29,18 +30,6 @@ const dnnl::engine& engine() {
   static const auto* cpu = new dnnl::engine(dnnl::engine::kind::cpu, 0);
   return *cpu;
 }
-
-/// Primitives plan for the number of threads OpenMP would use when they are made.
-class OneThread {
- public:
-  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~OneThread() { omp_set_num_threads(before_); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  int before_;
-};
 
 class PoolBlock {
  public:

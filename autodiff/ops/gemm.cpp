@@ -10,6 +10,7 @@
 #include <cstring>
 #include <sstream>
 
+#include "autodiff/one_thread.h"
 #include "autodiff/ops/gemm_bf16.h"
 #include "autodiff/ops/gemv.h"
 #include "autodiff/ops/tiles.h"
@@ -27,20 +28,6 @@ namespace {
 
 GemmPrecision g_precision = GemmPrecision::f32;
 GemmRecorder* g_recorder = nullptr;
-
-/// Both libraries split their work by omp_get_max_threads() at every call (OpenBLAS whatever
-/// openblas_set_num_threads() said before), and round accordingly: OpenMP itself is held at one
-/// thread around them. Our own parallel loops name their number of threads.
-class OneThread {
- public:
-  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~OneThread() { omp_set_num_threads(before_); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  int before_;
-};
 
 template <class T>
 void blas_gemm(const Gemm& g) {

@@ -122,6 +122,52 @@ TEST_CASE("sample: one text is written as it is drawn, and is the text of severa
   const auto head = at.shell("$kindred sample run --count 1 --length 100000000 | head -c 20");
   CHECK(head.status == 0);
   CHECK(head.output.size() == 20);
+  CHECK_THAT(at.kindred({"sample", "run", "--fill", "a_c"}).errors,
+             Contains("--fill is for masked"));
+}
+
+TEST_CASE("masked diffusion of text: scored as a bound, sampled, gaps filled", "[apps]") {
+  const Workplace at;
+  auto arguments = tiny_s4d("mask/s4", "markov");
+  arguments.insert(arguments.end(), {"-s", "data.context=16", "-s", "eval.limit=100"});
+  const auto trained = at.kindred(arguments);
+  INFO(trained.errors);
+  REQUIRE(trained.status == 0);
+  CHECK_THAT(at.kindred({"eval", "run"}).output, Contains("(bound)") && Contains("bpc_l2r"));
+  CHECK(json::parse(at.kindred({"eval", "run", "--json"}).output)["kind"] == "bound");
+  const auto texts = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"sample", "run", "--json"});
+    const auto r = at.kindred(more);
+    INFO(r.errors);
+    REQUIRE(r.status == 0);
+    return json::parse(r.output)["samples"].get<std::vector<std::string>>();
+  };
+  const auto three = texts({"--count", "3", "--prompt", "abc", "--length", "40"});
+  REQUIRE(three.size() == 3);
+  CHECK(three[0].size() == 40);
+  CHECK(texts({"--count", "1", "--prompt", "abc", "--length", "40"})[0] == three[0]);
+  CHECK(
+      texts({"--count", "1", "--temperature", "0", "--sampler", "left_to_right", "--seed", "1"}) ==
+      texts({"--count", "1", "--temperature", "0", "--sampler", "left_to_right", "--seed", "2"}));
+  CHECK(texts({"--count", "2", "--steps", "3", "--top-k", "2", "--top-p", "0.9"}).size() == 2);
+  for (const std::string& text : texts({"--count", "5", "--fill", "ab_d__gh"})) {
+    REQUIRE(text.size() == 8);
+    CHECK(text.substr(0, 2) + text[3] + text.substr(6) == "abdgh");
+    CHECK(text.find('_') == std::string::npos);
+  }
+  CHECK(texts({"--count", "1", "--fill", "ab?d", "--gap", "?"})[0].size() == 4);
+  CHECK(at.kindred({"sample", "run", "--count", "1", "--prompt", "abc"}).output.starts_with("abc"));
+  const auto refused = [&](std::vector<std::string> more, const std::string& message) {
+    more.insert(more.begin(), {"sample", "run"});
+    const auto r = at.kindred(more);
+    CHECK(r.status == 2);
+    CHECK_THAT(r.errors, Contains(message));
+  };
+  refused({"--fill", "abc"}, "no _");
+  refused({"--fill", "a_", "--prompt", "b"}, "neither a prompt nor a length");
+  refused({"--fill", "a_", "--gap", ""}, "--gap is empty");
+  refused({"--sampler", "heun"}, "random_order");
+  refused({"--temperature", "-1"}, "temperature");
 }
 
 TEST_CASE("predict: real targets as curves and as a scatter plot", "[apps]") {

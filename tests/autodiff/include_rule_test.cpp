@@ -26,7 +26,8 @@ const std::map<std::string, Edges>& rows() {
       {"harness", {"autodiff", "nn", "optim", "data"}},
       {"diffusion",
        {"autodiff", "nn", "data/spec.h", "harness/backbone.h", "harness/objective.h",
-        "harness/family.h", "harness/config.h"}},
+        "harness/family.h", "harness/config.h", "harness/decode.h", "harness/symbols.h",
+        "harness/windows.h"}},
   };
   return table;
 }

@@ -210,6 +210,41 @@ TEST_CASE("real points: density entropy against Monte Carlo for gauss8", "[data]
   CHECK(bits / 2 == Approx(*set->spec().entropy_bits).margin(2 * error));
 }
 
+TEST_CASE("chain: its entropy is the code length of its numbers under its law", "[data]") {
+  for (const int64_t D : {1, 8, 16}) {
+    CAPTURE(D);
+    DataOptions options;
+    options.name = "chain";
+    options.task.length = D;
+    const auto set = open(options);
+    CHECK(set->spec().length == D);
+    const int64_t rows = set->size(Split::train);
+    const Batch all = set->elements(Split::train, 0, rows);
+    const auto normal_bits = [](double z, double sd) {
+      return (0.5 * z * z / (sd * sd) + 0.5 * std::log(2 * std::numbers::pi) + std::log(sd)) /
+             std::numbers::ln2;
+    };
+    double bits = 0;
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t d = 0; d < D; ++d) {
+        const double x = all.values.item(i * D + d);
+        const double before = d > 0 ? all.values.item(i * D + d - 1) : 0;
+        bits += d > 0 ? normal_bits(x - 1.5 * std::sin(1.5 * before), 0.5) : normal_bits(x, 1);
+      }
+    const auto numbers = static_cast<double>(rows * D);
+    // A number has (z^2 - 1) / (2 ln 2) bits more than the mean, of variance 1 / (2 ln^2 2).
+    const double error = std::sqrt(0.5 / numbers) / std::numbers::ln2;
+    CHECK(bits / numbers == Approx(*set->spec().entropy_bits).margin(4 * error));
+  }
+  DataOptions bad;
+  bad.name = "chain";
+  bad.levels = 8;
+  CHECK_THAT(message_of(Fault::usage, [&] { open(bad); }), has("numbers are real"));
+  bad.levels = 0;
+  bad.task.lag = 3;
+  CHECK_THAT(message_of(Fault::usage, [&] { open(bad); }), has("lag"));
+}
+
 TEST_CASE("seeds and splits give different points, the same seed the same", "[data]") {
   const auto first = generated("moons", 0), again = generated("moons", 0),
              other = generated("moons", 0, 1);

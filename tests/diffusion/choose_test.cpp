@@ -65,7 +65,8 @@ std::string run(std::vector<std::string> words) {
     std::streambuf* old;
     ~Redirect() { std::cout.rdbuf(old); }
   } redirect{std::cout.rdbuf(out.rdbuf())};
-  CHECK(apps::diffusion_command(static_cast<int>(argv.size()), argv.data()) == 0);
+  const int code = apps::diffusion_command(static_cast<int>(argv.size()), argv.data());
+  CHECK(code == 0);
   return out.str();
 }
 }  // namespace

@@ -63,7 +63,7 @@ TEST_CASE("MALA keeps a density that is not Gaussian at steps where Langevin is 
   const double off = second_moment(x, 50, [](const Tensor& at, const SampleStreams& s) {
     return langevin([](const Tensor& y) { return quartic(y).gradient; }, at, 0.6, 4, s);
   });
-  CHECK(std::abs(off - truth) > 0.03);
+  CHECK(!(std::abs(off - truth) < 0.03));  // it may even run away
 }
 
 TEST_CASE("chain k is the same bit for bit in a batch of 1, 7 or 64", "[mala]") {

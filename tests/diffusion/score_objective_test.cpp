@@ -63,7 +63,7 @@ ScoreObjective make(const data::DataSpec& spec, const ScoreConfig& config) {
 std::shared_ptr<const data::Dataset> gauss8() {
   data::DataOptions options;
   options.name = "gauss8";
-  options.train_limit = options.test_limit = 2000;
+  options.train_limit = 2000;
   return data::open(options);
 }
 }  // namespace
@@ -106,7 +106,7 @@ TEST_CASE("score: J of a Gaussian is -D/(2 sd^2) in the units of the data", "[sc
 
 TEST_CASE("score: J is the Fisher divergence less E|grad log p|^2/2", "[score]") {
   const auto dataset = gauss8();
-  const Tensor x = dataset->elements(data::Split::test, 0, 2000).values.to(DType::f64);
+  const Tensor x = dataset->elements(data::Split::test, 0, 10000).values.to(DType::f64);
   for (const double sigma : {0.0, 0.2}) {
     auto objective = make(dataset->spec(), {.sigma = sigma});
     const harness::Likelihood l = objective.likelihood(*dataset, data::Split::test, Rng(3), {});
@@ -117,9 +117,11 @@ TEST_CASE("score: J is the Fisher divergence less E|grad log p|^2/2", "[score]")
     const Tensor at = add(x, scale(Rng(4).normal(x.shape(), DType::f64), blur));
     const Tensor g = dataset->true_score(at, blur);
     double half_square = 0;
-    for (const double v : g.span<double>()) half_square += 0.5 * v * v / 2000;
+    for (const double v : g.span<double>()) half_square += 0.5 * v * v / 10000;
     CHECK(fisher > 0.5);  // a Gaussian is a poor model of eight
-    CHECK(l.bits_per_symbol() == Approx(fisher - half_square).epsilon(0.06));
+    // Both are means over 10,000 points of numbers about as large as the divergence itself.
+    CHECK(std::abs(l.bits_per_symbol() - (fisher - half_square)) < 0.03 * fisher);
+    CHECK(half_square > 5 * std::abs(l.bits_per_symbol()));  // so the identity is not an accident
   }
 }
 

@@ -84,7 +84,7 @@ TEST_CASE("contract: every backbone and every objective fits some data") {
     INFO(objective.name);
     CHECK(fits_any(objective.name + "/"));
   }
-  int readers = 0, two_way = 0, denoisers = 0;
+  int readers = 0, two_way = 0, denoisers = 0, fillers = 0;
   for (const auto& backbone : backbones()) {
     INFO(backbone.name);
     CHECK(fits_any("/" + backbone.name + " on "));
@@ -97,11 +97,15 @@ TEST_CASE("contract: every backbone and every objective fits some data") {
     CHECK(fits("forecast/" + backbone.name, "real targets") == classify);
     readers += ar;
     two_way += classify;
+    // Diffusion of symbols takes what denoises images, and all that reads text both ways.
+    CHECK(fits("mask/" + backbone.name, "images") == fits("gaussian/" + backbone.name, "images"));
+    fillers += fits("mask/" + backbone.name, "text");
     denoisers += fits("gaussian/" + backbone.name, "images");
   }
   CHECK(readers >= 8);  // attention, s4, s4d, lssl, s5, mamba, lstm, gru
   CHECK(two_way >= 8);
   CHECK(denoisers >= 9);  // and unet
+  CHECK(fillers >= 9);  // all but unet
   CHECK(fits("gaussian/unet", "images"));
   CHECK(fits("classify/unet", "images"));
   for (const char* data : {"images", "quantised points", "real points"}) {
@@ -112,10 +116,15 @@ TEST_CASE("contract: every backbone and every objective fits some data") {
   CHECK(fits("classify/dit", "labels"));
   CHECK(fits("gaussian/mlp", "quantised points"));
   CHECK(fits("gaussian/mlp", "real points"));
+  CHECK(fits("flow/unet", "images"));
+  for (const char* data : {"images", "quantised points", "real points"})
+    CHECK(fits("flow/mlp", data));
   for (const char* none :
        {"classify/s4d on text", "classify/s4d on quantised points", "classify/s4d on real targets",
         "forecast/s4d on labels", "forecast/s4d on images", "ar/s4d on labels",
-        "ar/s4d on real targets", "gaussian/s4d on labels", "gaussian/s4d on real targets"})
+        "ar/s4d on real targets", "gaussian/s4d on labels", "gaussian/s4d on real targets",
+        "flow/mlp on text", "flow/mlp on labels", "flow/mlp on real targets", "mask/s4d on labels",
+        "mask/s4d on real targets", "mask/s4d on real points", "mask/unet on text"})
     CHECK(seen.count(none) == 0);
 }
 
@@ -229,9 +238,12 @@ TEST_CASE("contract: the likelihood has its kind and is not below the entropy") 
     options.limit = scored(c);
     options.batch = 16;
     const Likelihood l = run.evaluate(options, run.eval_split());
+    const Kind density = run.spec().levels > 0 ? Kind::bound : Kind::exact;  // of dequantised symbols
     for (const auto& [objective, kind] : std::map<std::string, Kind>{{"ar", Kind::exact},
                                                                      {"classify", Kind::exact},
+                                                                     {"flow", density},
                                                                      {"forecast", Kind::exact},
+                                                                     {"mask", Kind::bound},
                                                                      {"gaussian", Kind::estimate},
                                                                      {"score", Kind::estimate}})
       if (c.objective == objective) CHECK(l.kind == kind);
@@ -241,7 +253,7 @@ TEST_CASE("contract: the likelihood has its kind and is not below the entropy") 
                                     : c.objective == "classify" ? "bits/label"
                                                                 : run.spec().unit()));
     CHECK(run.objective().score_unit() == l.unit);
-    CHECK(l.metrics.empty() != (supervised || c.objective == "score"));
+    CHECK(l.metrics.empty() != (supervised || c.objective == "mask" || c.objective == "score"));
     CHECK(!l.note.empty());
     REQUIRE(l.bits.size() == l.symbols.size());
     REQUIRE(!l.bits.empty());

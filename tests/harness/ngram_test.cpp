@@ -8,6 +8,8 @@
 
 #include "autodiff/check.h"
 #include "autodiff/rng.h"
+#include "data/dataset.h"
+#include "harness/ngram_study.h"
 #include "harness/objective.h"
 
 using namespace kindred;
@@ -138,4 +140,35 @@ TEST_CASE("likelihood: standard error of equal elements is that of their mean") 
   CHECK(std::string(name(Kind::exact)) == "exact");
   CHECK(std::string(name(Kind::bound)) == "bound");
   CHECK(std::string(name(Kind::estimate)) == "estimate");
+}
+
+TEST_CASE("ngram study: bits of the targets that models have, as compare counts them") {
+  NgramStudy options;
+  options.name = "markov";
+  options.order = 3;
+  data::DataOptions source;
+  source.name = "markov";
+  const auto text = data::open(source);
+  for (const int64_t window : {0, 16}) {
+    options.window = window;
+    const NamedResults results = ngram_study(options);
+    const auto losses =
+        ngram_losses(text->stream(data::Split::train), text->stream(data::Split::validation),
+                     text->spec().levels, 3, window);
+    REQUIRE(results.size() == 4);
+    for (std::size_t k = 0; k < 3; ++k) {
+      double nats = 0;
+      for (std::size_t i = 1; i < losses[k].nats.size(); ++i) nats += losses[k].nats[i];
+      const auto targets = static_cast<double>(losses[k].nats.size() - 1);
+      CHECK(results[k].first == "bits_" + std::to_string(k + 1));
+      CHECK(results[k].second == Approx(nats / targets / std::log(2.0)).epsilon(1e-12));
+    }
+    CHECK(results[3].first == "best");
+    CHECK(results[3].second == results[2].second);  // the source looks two symbols back
+  }
+  options.order = 0;
+  CHECK_THROWS_WITH(ngram_study(options), Catch::Contains("study.order"));
+  options.order = 2;
+  options.name = "moons";
+  CHECK_THROWS_WITH(ngram_study(options), Catch::Contains("is not text"));
 }

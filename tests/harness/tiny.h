@@ -68,6 +68,7 @@ inline harness::Settings tiny_settings(const std::string& objective, const std::
                {"model.width", "16"}};  // also the objective's, whatever the backbone
   if (objective == "gaussian")
     all = all + Pairs{{"objective.steps", "4"}, {"objective.rtol", "1e-2"}};
+  if (objective == "flow") all = all + Pairs{{"objective.layers", "2"}};
   if (objective == "score") all = all + Pairs{{"objective.steps", "4"}};
   harness::Settings settings;
   for (const auto& [key, value] : all + tiny_model(backbone) + more)
