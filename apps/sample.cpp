@@ -39,6 +39,7 @@ void check_folder_of(const CommandLine& line, const std::string& option) {
 
 /// "3", "0,1,2" or "all".
 std::vector<int32_t> labels_of(const std::string& text, int64_t classes) {
+  check(classes > 0, "sample", "--label: the data have no classes");
   std::vector<int32_t> labels(static_cast<std::size_t>(text == "all" ? classes : 0));
   std::iota(labels.begin(), labels.end(), 0);
   if (text == "all") return labels;

@@ -33,7 +33,7 @@ const RegisterStudy sampler_order("edm_sampler_order",
 const RegisterStudy churn_correction("edm_churn_correction",
                                      "stochastic sampling with a denoiser that errs",
                                      diffusion::churn_correction);
-const RegisterStudy churn_trained("edm_churn_trained",
+const RegisterStudy trained_churn("edm_churn_trained",
                                   "stochastic sampling with a small network trained on points",
                                   churn_trained);
 

@@ -1,5 +1,6 @@
 #include "diffusion/sampler_studies.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "autodiff/graph.h"
@@ -31,10 +32,16 @@ Mode upper_mode(const Tensor& x) {
   return {count / static_cast<double>(x.dim(0)), squares / (2 * count) - mean * mean};
 }
 
+/// Median over rows of |a - b|. The mean would be that of the few starts near the border between
+/// the modes, from which a small error leads to the other mode.
 double distance(const Tensor& a, const Tensor& b) {
-  double squares = 0;
-  for (int64_t i = 0; i < a.numel(); ++i) squares += std::pow(a.item(i) - b.item(i), 2);
-  return std::sqrt(squares / static_cast<double>(a.dim(0)));
+  std::vector<double> distances;
+  for (int64_t i = 0; i < a.dim(0); ++i)
+    distances.push_back(
+        std::hypot(a.item(2 * i) - b.item(2 * i), a.item(2 * i + 1) - b.item(2 * i + 1)));
+  const auto middle = distances.begin() + static_cast<std::ptrdiff_t>(distances.size() / 2);
+  std::nth_element(distances.begin(), middle, distances.end());
+  return *middle;
 }
 
 /// Minus the slope of ln(error) over ln(steps), least squares.

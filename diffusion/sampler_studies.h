@@ -24,10 +24,10 @@ struct SamplerOrderOptions {
     visit("rho", self.rho, "how much the noise levels crowd at the small ones");
   }
 };
-/// Starts go down from sigma = 80 to 0.002. Error: root mean square distance from the solution to
-/// 1e-10. Values: euler_error_N, heun_error_N for N = 40, 80, 160, 320 steps; euler_slope,
-/// heun_slope, minus the slope of ln(error) over ln(N); heun_variance_N of the mode at (5, 5)
-/// (truth 1) for N = 10, 18, 40, 100.
+/// Starts go down from sigma = 80 to 0.002. Error: median distance from the solution to 1e-10,
+/// as a few starts near the border between the modes end in the wrong one. Values: euler_error_N,
+/// heun_error_N for N = 40, 80, 160, 320 steps; euler_slope, heun_slope, minus the slope of
+/// ln(error) over ln(N); heun_variance_N of the mode at (5, 5) (truth 1) for N = 10, 18, 40, 100.
 StudyValues sampler_order(const SamplerOrderOptions& options);
 
 struct ChurnOptions {

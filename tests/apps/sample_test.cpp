@@ -189,6 +189,8 @@ TEST_CASE("sample: trajectories of points, of every sampler and of a score", "[a
     const harness::Pixels strip = harness::decode_png(at.read("way.png"), 1, "way.png");
     CHECK(strip.width > 3 * strip.height);
   }
+  CHECK_THAT(at.kindred({"sample", "gaussian/mlp", "--label", "all", "--json"}).errors,
+             Contains("no classes"));
   CHECK_THAT(at.kindred({"sample", "score/mlp", "--label", "1", "--json"}).errors,
              Contains("gaussian diffusion"));
 }
