@@ -1,14 +1,23 @@
-// kindred sample: images as a PNG grid, text on stdout, points as a heat map.
+// kindred sample: images as a PNG grid, text on stdout, points as a heat map; samples of a class,
+// completions of given elements, and the way from noise to data.
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
+#include <sstream>
 #include <utility>
 
 #include "apps/command.h"
+#include "apps/completion.h"
 #include "apps/run_folder.h"
 #include "data/alphabet.h"
+#include "diffusion/gaussian.h"
+#include "harness/atomic_file.h"
 #include "harness/picture.h"
+#include "harness/trajectory.h"
 
 namespace kindred::apps {
 
@@ -19,6 +28,69 @@ void refuse_ignored(const CommandLine& line, const std::vector<std::string>& nam
   for (const std::string& name : names)
     check(!line.has(name) || line.values()[name].defaulted(), "sample", "--", name, " is for ", meant_for,
           "; this run is ", run.family().str(), " on ", run.spec().name);
+}
+
+void check_folder_of(const CommandLine& line, const std::string& option) {
+  if (!line.has(option)) return;
+  const auto folder = std::filesystem::absolute(line.get<std::string>(option)).parent_path();
+  if (!std::filesystem::is_directory(folder))
+    fail(Fault::io, "sample", "--", option, ": there is no folder ", folder.string());
+}
+
+/// "3", "0,1,2" or "all".
+std::vector<int32_t> labels_of(const std::string& text, int64_t classes) {
+  check(classes > 0, "sample", "--label: the data have no classes");
+  std::vector<int32_t> labels(static_cast<std::size_t>(text == "all" ? classes : 0));
+  std::iota(labels.begin(), labels.end(), 0);
+  if (text == "all") return labels;
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    int32_t label = 0;
+    std::istringstream in(part);
+    check(static_cast<bool>(in >> label) && in.eof(), "sample", "--label ", text,
+          " is neither a class number, a list such as 0,1,2, nor all");
+    labels.push_back(label);
+  }
+  check(!labels.empty(), "sample", "--label names no class");
+  return labels;
+}
+
+/// A model that is sampled with other noise options than it was trained with must know the levels.
+void check_noise(const harness::Snapshot& snapshot, const harness::Run& run) {
+  if (run.family().objective != "gaussian") return;
+  const auto noise = [](const std::string& config) {
+    auto settings = harness::Settings::from_text(config, "config");
+    diffusion::TrainingConfig training;
+    settings.read("objective", training);
+    return training;
+  };
+  diffusion::check_trained_levels(noise(snapshot.config), noise(run.resolved()));
+}
+
+nlohmann::json numbers_of(const Tensor& rows) {
+  nlohmann::json all = nlohmann::json::array();
+  for (int64_t k = 0; k < rows.dim(0); ++k) {
+    nlohmann::json row = nlohmann::json::array();
+    for (int64_t i = 0; i < rows.dim(1); ++i) {
+      const double value = rows.item(k * rows.dim(1) + i);
+      row.push_back(rows.dtype() == DType::i32 ? nlohmann::json(static_cast<int64_t>(value)) : nlohmann::json(value));
+    }
+    all.push_back(std::move(row));
+  }
+  return all;
+}
+
+/// frame_0000.png ... in a folder, which is made if need be.
+void write_frames(const std::string& folder, const std::vector<harness::Trajectory::Moment>& moments,
+                  const data::DataSpec& spec, const harness::PictureStyle& style) {
+  std::error_code failed;
+  std::filesystem::create_directories(folder, failed);
+  if (failed) fail(Fault::io, "sample", "--frames: cannot make ", folder, ": ", failed.message());
+  for (std::size_t i = 0; i < moments.size(); ++i) {
+    char name[32];
+    std::snprintf(name, sizeof name, "/frame_%04zu.png", i);
+    harness::write_sample_picture(folder + name, harness::shown_states(moments[i], spec), spec, style);
+  }
 }
 
 /// --fill: what stands where --gap does is to be drawn.
@@ -40,13 +112,20 @@ std::vector<int32_t> text_with_gaps(const CommandLine& line, const data::Alphabe
 }  // namespace
 
 int sample_command(int argc, char** argv) {
-  CommandLine line("kindred sample RUN [--count N] [--out FILE.png] [--prompt TEXT]",
+  CommandLine line("kindred sample RUN [--count N] [--out FILE.png] [--prompt TEXT] [--label CLASS] [--inpaint WHAT --mask PART]",
                    "Draws from a trained model: a PNG grid of images (--out), or text on stdout. A single text appears\n"
                    "symbol by symbol; state-space and recurrent models need constant work and memory for each, so\n"
                    "--length has no limit. Sample number k depends on --seed and k alone, whatever the batch size\n"
-                   "and the number of threads.",
+                   "and the number of threads.\n"
+                   "Diffusion models: --label draws from a class, with --guidance W beyond its law ((1+W) conditional\n"
+                   "- W unconditional) or with --classifier RUN2, a noisy_classify run (its gradient times W). --inpaint\n"
+                   "completes elements; --trajectory and --frames show the way from noise to data, each state shrunk by\n"
+                   "1/sqrt(1 + (sigma/q)^2), q a quarter of the picture's range. Samplers are set with\n"
+                   "--set objective.NAME=VALUE: kindred options -f diffusion lists churn, predictor, eta, norms ...",
                    "  kindred sample out/quickstart/runs/diffusion --count 64 --out clothes.png\n"
                    "  kindred sample runs/nanogpt --count 1 --length 500 --prompt 'ROMEO:' --temperature 0.8\n"
+                   "  kindred sample runs/digits --label all --guidance 1 --count 100 --columns 10 --out digits.png\n"
+                   "  kindred sample runs/digits --inpaint 0-7 --mask left --method posterior --out completed.png\n"
                    "  kindred sample runs/mask --count 4 --fill 'In the _________ God created'\n");
   add_trained_options(line);
   line.options().add_options()("count,n", po::value<int64_t>()->default_value(16)->value_name("N"), "samples")(
@@ -62,11 +141,25 @@ int sample_command(int argc, char** argv) {
       "top-p", po::value<double>()->default_value(1), "keep the most likely symbols with this total mass")(
       "steps", po::value<int64_t>()->default_value(0), "diffusion: solver steps; 0 = as configured")(
       "sampler", po::value<std::string>()->default_value(""), "diffusion: sampler by name")(
+      "batch", po::value<int64_t>()->default_value(0), "diffusion: samples advanced together (memory); 0 = 64")(
+      "label", po::value<std::string>()->value_name("CLASSES"), "diffusion: class of the samples, a list, or all; in turn")(
+      "guidance", po::value<double>()->default_value(0)->value_name("W"), "diffusion: weight of the guidance to the class")(
+      "classifier", po::value<std::string>()->value_name("RUN2"), "diffusion: noisy_classify run that guides")(
+      "inpaint", po::value<std::string>()->value_name("WHAT"), "diffusion: complete FILE.png, or elements 3 / 0,4 / 0-7 of the held-out split")(
+      "mask", po::value<std::string>()->value_name("PART"),
+      "what is hidden: left, right, top, bottom, box:X,Y,WIDTH,HEIGHT, random:P")(
+      "method", po::value<std::string>()->default_value("replacement"),
+      "of completion: replacement (samplers pc, langevin) or posterior (any sampler)")(
+      "trajectory", po::value<std::string>()->value_name("FILE"), "PNG strip of the sampler's states: a row a sample, time to the right")(
+      "frames", po::value<std::string>()->value_name("FOLDER"), "PNG pictures of the states one after the other")(
+      "moments", po::value<int64_t>()->default_value(0), "states in the strip (0 = 10) or frames (0 = 60)")(
       "columns", po::value<int64_t>()->default_value(0), "images in a row; 0 = square")(
       "scale", po::value<int64_t>()->default_value(0), "pixels a pixel; 0 = readable");
   line.add_output_options();
   if (!line.parse(argc, argv)) return 0;
-  harness::Run run = load_trained(line);
+  check(line.has("run"), "run", "name a run folder or a snapshot file");
+  const harness::Snapshot snapshot = read_trained(line.get<std::string>("run"));
+  harness::Run run = restored_run(snapshot, line.get<std::string>("run"), line);
   const data::DataSpec& spec = run.spec();
 
   check(run.objective().draws(), "sample", run.family().objective,
@@ -85,21 +178,56 @@ int sample_command(int argc, char** argv) {
   if (!text) refuse_ignored(line, {"prompt", "length"}, "text", run);
   if (spec.modality != data::Modality::image) refuse_ignored(line, {"columns", "scale"}, "images", run);
   const std::string& objective = run.family().objective;
+  if (objective != "gaussian")
+    refuse_ignored(line, {"label", "guidance", "classifier", "inpaint", "mask", "method"}, "gaussian diffusion", run);
+  if (objective != "gaussian" && objective != "score")
+    refuse_ignored(line, {"batch", "trajectory", "frames", "moments"}, "samplers of a score", run);
   if (objective == "ar") refuse_ignored(line, {"steps", "sampler"}, "diffusion", run);
   if (objective != "ar" && objective != "mask")
     refuse_ignored(line, {"temperature", "top-k", "top-p"}, "autoregressive models and masked diffusion", run);
   if (objective != "mask" || !text) refuse_ignored(line, {"fill", "gap"}, "masked diffusion of text", run);
   check(line.get<int64_t>("seed") >= 0, "sample", "--seed is not negative");
-  if (line.has("out")) {
-    const auto folder = std::filesystem::absolute(line.get<std::string>("out")).parent_path();
-    if (!std::filesystem::is_directory(folder)) fail(Fault::io, "sample", "--out: there is no folder ", folder.string());
-  }
+  for (const char* file : {"out", "trajectory"}) check_folder_of(line, file);
+  check_noise(snapshot, run);
   if (line.has("prompt")) {
     options.prompt = data::Alphabet::of(spec).encode(line.get<std::string>("prompt"), "--prompt");
   }
   if (line.has("fill")) options.fill = text_with_gaps(line, data::Alphabet::of(spec));
   check(!line.has("out") || !text, "sample", "text goes to stdout; --out is for images");
-  check(line.has("out") || text || line.json(), "sample", "name a PNG file with --out (or use --json for the numbers)");
+  const bool traced = line.has("trajectory") || line.has("frames");
+  check(line.has("out") || text || line.json() || traced, "sample",
+        "name a PNG file with --out (or use --json for the numbers)");
+  const auto seed = static_cast<uint64_t>(line.get<int64_t>("seed"));
+  options.batch = line.get<int64_t>("batch");
+  options.guidance = line.get<double>("guidance");
+  if (line.has("label")) options.labels = labels_of(line.get<std::string>("label"), spec.classes);
+  std::optional<harness::Run> classifier;
+  if (line.has("classifier")) {
+    const std::string path = line.get<std::string>("classifier");
+    classifier.emplace(restored_run(read_trained(path), path, std::vector<std::string>()));
+    options.classifier = &classifier->objective();
+    check(options.guidance != 0, "sample", "--classifier guides with --guidance W; W = 1 is the law of the class");
+  }
+  check(line.has("inpaint") == line.has("mask"), "sample", "--inpaint and --mask go together");
+  if (line.has("inpaint")) {
+    options.completion = completion_of(run.dataset(), run.eval_split(), line.get<std::string>("inpaint"),
+                                       line.get<std::string>("mask"), seed);
+    options.completion.method = line.get<std::string>("method");
+    const int64_t elements = options.completion.values.dim(0);
+    if (line.values()["count"].defaulted()) options.count = elements * std::max<int64_t>(1, options.count / elements / 2);
+    check(options.count % elements == 0, "sample", "--count ", options.count, " is no multiple of the ", elements, " elements of --inpaint");
+  } else {
+    refuse_ignored(line, {"method"}, "--inpaint", run);
+  }
+  std::optional<harness::Trajectory> way;
+  if (traced) {
+    way.emplace(options.count);
+    options.trace = [&](int64_t step, double sigma, int64_t first, const Tensor& states) {
+      way->record(step, sigma, first, states);
+    };
+  } else {
+    refuse_ignored(line, {"moments"}, "--trajectory and --frames", run);
+  }
   const data::Alphabet alphabet = text ? data::Alphabet::of(spec) : data::Alphabet::bytes();
   bool streamed = false;  // one text appears as it is drawn
   if (text && options.count == 1 && !line.json())
@@ -107,7 +235,13 @@ int sample_command(int argc, char** argv) {
       if (!std::exchange(streamed, true) && line.has("prompt")) std::cout << line.get<std::string>("prompt");
       std::cout << alphabet.decode({&symbol, 1}) << std::flush;
     };
-  const Tensor samples = run.sample(options, static_cast<uint64_t>(line.get<int64_t>("seed")));
+  Tensor samples;
+  const auto draw = [&] { samples = run.sample(options, seed); };
+  if (classifier) {
+    classifier->with_average(draw);
+  } else {
+    draw();
+  }
 
   if (streamed) {
     std::cout << '\n';
@@ -130,23 +264,40 @@ int sample_command(int argc, char** argv) {
       std::cout << nlohmann::json{{"samples", texts}}.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
     return 0;
   }
+  const harness::PictureStyle style{.columns = line.get<int64_t>("columns"), .scale = line.get<int64_t>("scale")};
+  const auto moments = [&](int64_t standard) {
+    const int64_t asked = line.get<int64_t>("moments");
+    return way->moments(asked == 0 ? standard : asked);
+  };
+  std::vector<std::string> written;
   if (line.has("out")) {
-    harness::write_sample_picture(line.get<std::string>("out"), samples, spec,
-                                  {.columns = line.get<int64_t>("columns"), .scale = line.get<int64_t>("scale")});
+    const std::string out = line.get<std::string>("out");
+    if (line.has("inpaint") && spec.modality == data::Modality::image) {
+      const CompletionPicture picture = completion_picture(options.completion, samples, spec);
+      harness::write_sample_picture(out, picture.symbols, spec, {.columns = picture.columns, .scale = style.scale});
+    } else {
+      harness::write_sample_picture(out, samples, spec, style);
+    }
+    written.push_back(std::to_string(options.count) + " samples to " + out);
+  }
+  if (line.has("trajectory")) {
+    harness::atomic_write(line.get<std::string>("trajectory"), harness::strip_picture(moments(10), spec, style));
+    written.push_back("their way to " + line.get<std::string>("trajectory"));
+  }
+  if (line.has("frames")) {
+    const auto frames = moments(60);
+    write_frames(line.get<std::string>("frames"), frames, spec, style);
+    written.push_back(std::to_string(frames.size()) + " frames to " + line.get<std::string>("frames"));
   }
   if (line.json()) {
-    nlohmann::json rows = nlohmann::json::array();
-    for (int64_t k = 0; k < samples.dim(0); ++k) {
-      nlohmann::json row = nlohmann::json::array();
-      for (int64_t i = 0; i < samples.dim(1); ++i) {
-        const double value = samples.item(k * samples.dim(1) + i);
-        row.push_back(samples.dtype() == DType::i32 ? nlohmann::json(static_cast<int64_t>(value)) : nlohmann::json(value));
-      }
-      rows.push_back(std::move(row));
-    }
-    std::cout << nlohmann::json{{"samples", rows}}.dump() << '\n';
+    nlohmann::json result{{"samples", numbers_of(samples)}};
+    if (traced)
+      for (const auto& moment : moments(10))
+        result["trajectory"].push_back({{"step", moment.step}, {"sigma", moment.sigma}, {"states", numbers_of(moment.states)}});
+    std::cout << result.dump() << '\n';
   } else {
-    std::cout << "wrote " << options.count << " samples to " << line.get<std::string>("out") << '\n';
+    for (std::size_t i = 0; i < written.size(); ++i) std::cout << (i == 0 ? "wrote " : ", ") << written[i];
+    std::cout << '\n';
   }
   return 0;
 }

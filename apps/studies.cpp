@@ -1,5 +1,7 @@
 // The studies that `kindred reproduce` knows by name, from the rooms that do the work.
+#include "apps/churn_study.h"
 #include "diffusion/langevin_study.h"
+#include "diffusion/sampler_studies.h"
 #include "harness/ngram_study.h"
 #include "harness/study.h"
 #include "ssm/studies.h"
@@ -25,6 +27,15 @@ const RegisterStudy langevin("langevin_modes",
                              "mode weights and variances of plain, Metropolis-adjusted and "
                              "annealed Langevin dynamics",
                              diffusion::langevin_modes);
+const RegisterStudy sampler_order("edm_sampler_order",
+                                  "order of accuracy of Euler's and Heun's methods, exact denoiser",
+                                  diffusion::sampler_order);
+const RegisterStudy churn_correction("edm_churn_correction",
+                                     "stochastic sampling with a denoiser that errs",
+                                     diffusion::churn_correction);
+const RegisterStudy trained_churn("edm_churn_trained",
+                                  "stochastic sampling with a small network trained on points",
+                                  churn_trained);
 
 const RegisterStudy ngram("ngram", "bits a symbol of n-gram counts on a text", harness::ngram_study);
 

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "autodiff/choice.h"
+#include "autodiff/graph.h"
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "diffusion/energy.h"
@@ -16,8 +17,6 @@ namespace kindred::diffusion {
 
 namespace {
 constexpr const char* kWhere = "objective gaussian";
-constexpr double kModelSd = 0.5;  // of real vectors in model units
-
 }  // namespace
 
 GaussianObjective::GaussianObjective(const data::DataSpec& spec, harness::AnyBackbone backbone,
@@ -35,9 +34,25 @@ GaussianObjective::GaussianObjective(const data::DataSpec& spec, harness::AnyBac
   check_training(config.training);
   check_likelihood(config.likelihood, spec);
   check_scored_range();
-  check_sampler(config.sampling.sampler);
-  check(config.sampling.steps >= 2, kWhere, "the sampler needs at least 2 steps, got ",
-        config.sampling.steps);
+  config.sampling.check_values();
+  if (config.conditional.conditional) check_conditional();
+}
+
+void GaussianObjective::check_conditional() const {
+  check(spec_.classes > 0, kWhere, "objective.conditional: the data \"", spec_.name,
+        "\" have no labels (kindred data list shows which have)");
+  const double drop = config_.conditional.label_drop;
+  check(drop > 0 && drop < 1, kWhere, "objective.label_drop must be above 0 and below 1, got ",
+        drop, ": likelihoods and guidance need the model without labels too");
+  // A network that takes no labels says so now, not at the first step of training.
+  const NoGrad no_graph;
+  const Tensor none = Tensor::full({1}, static_cast<double>(spec_.classes), DType::i32);
+  try {
+    network(false, Rng(), none)(Tensor::zeros({1, spec_.length}), Tensor::zeros({1}));
+  } catch (const Error& error) {
+    if (error.fault() != Fault::usage) throw;
+    fail(Fault::usage, kWhere, "objective.conditional: ", error.what());
+  }
 }
 
 double GaussianObjective::unit() const {
@@ -58,10 +73,11 @@ void GaussianObjective::measure(const data::Batch& batch) const {
   shared.mutable_data<float>()[0] = static_cast<float>(sd);
 }
 
-Network GaussianObjective::network(bool training, const Rng& dropout) const {
-  const Network field = [this, training, dropout](const Tensor& x, const Tensor& noise) {
-    const harness::Context context{config_.training.noise_input ? noise : Tensor(), training,
-                                   dropout, recompute};
+Network GaussianObjective::network(bool training, const Rng& dropout, const Tensor& labels) const {
+  const Network field = [this, training, dropout, labels](const Tensor& x, const Tensor& noise) {
+    harness::Context context{config_.training.noise_input ? noise : Tensor(), training, dropout,
+                             recompute};
+    context.labels = labels;
     const Shape grid{x.dim(0), spec_.height * spec_.width, spec_.channels};
     return reshape(backbone_.forward(with_features(reshape(x, grid), noise), context), x.shape());
   };
@@ -113,7 +129,13 @@ LevelMatching GaussianObjective::matching() const {
 }
 
 Denoiser GaussianObjective::denoiser() const {
-  return make_denoiser(preconditioning(), network(false, Rng()));
+  return make_denoiser(preconditioning(), network(false, Rng(), {}));
+}
+
+LabelledDenoiser GaussianObjective::labelled_denoiser() const {
+  return [this](const Tensor& x, const Tensor& sigma, const Tensor& labels) {
+    return make_denoiser(preconditioning(), network(false, Rng(), labels))(x, sigma);
+  };
 }
 
 Tensor GaussianObjective::loss(const data::Batch& batch, const Rng& rng, bool training) const {
@@ -124,8 +146,14 @@ Tensor GaussianObjective::loss(const data::Batch& batch, const Rng& rng, bool tr
   const Tensor x0 = model_elements(batch, spec_, unit(),
                                    parse_encoding("objective.encoding", config_.training.encoding),
                                    rng.split("dequantise"), kWhere);
+  Tensor labels;
+  if (config_.conditional.conditional) {
+    check(batch.labels.defined(), kWhere, "the data \"", spec_.name, "\" gave no labels");
+    labels = dropped_labels(batch.labels, static_cast<int32_t>(spec_.classes),
+                            training ? config_.conditional.label_drop : 0, rng.split("label_drop"));
+  }
   return matching_loss(matching(), preconditioning(), levels(),
-                       network(training, rng.split("dropout")), x0, rng.split("diffusion"));
+                       network(training, rng.split("dropout"), labels), x0, rng.split("diffusion"));
 }
 
 std::vector<nn::NamedParameter> GaussianObjective::parameters() {
@@ -155,6 +183,7 @@ const harness::RegisterObjective registered(
        settings.read("objective", config.training);
        settings.read("objective", config.sampling);
        settings.read("objective", config.likelihood);
+       settings.read("objective", config.conditional);
        const harness::BackboneSpec shape{
            .in_channels = GaussianObjective::input_channels(spec, config.training),
            .out_channels = spec.channels,
@@ -163,6 +192,7 @@ const harness::RegisterObjective registered(
            .width = spec.width,
            .causal = false,
            .time = config.training.noise_input,
+           .classes = config.conditional.conditional ? spec.classes : 0,
            .smooth = config.training.matching != "denoising" || config.training.network != "score"};
        return std::make_unique<GaussianObjective>(
            spec, harness::find_backbone(backbone).make(shape, settings, rng.split("backbone")),

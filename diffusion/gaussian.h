@@ -7,6 +7,8 @@
 #include <memory>
 #include <string>
 
+#include "diffusion/guidance.h"
+#include "diffusion/inpaint.h"
 #include "diffusion/likelihood.h"
 #include "diffusion/likelihood_config.h"
 #include "diffusion/samplers.h"
@@ -21,7 +23,13 @@ struct GaussianConfig {
   TrainingConfig training;
   SamplingConfig sampling;
   LikelihoodConfig likelihood;
+  ConditionalConfig conditional;
 };
+
+/// Usage error if sampling with `asked` passes through noise levels at which a model of `trained`
+/// has not been trained: those of its path and, where the levels are normal in ln sigma (edm
+/// weighting), what lies within five standard deviations.
+void check_trained_levels(const TrainingConfig& trained, const TrainingConfig& asked);
 
 class GaussianObjective final : public harness::Objective {
  public:
@@ -40,7 +48,9 @@ class GaussianObjective final : public harness::Objective {
   double expected_initial_loss() const override;
 
   /// The backbone as a denoiser of [B, D] f64 states in model units (symbols on [-1, 1]).
+  /// Without labels, if it is a conditional one.
   Denoiser denoiser() const;
+  LabelledDenoiser labelled_denoiser() const;
   /// The noise process in model units.
   const GaussianPath& path() const { return path_; }
   /// Standard deviation of the data in model units.
@@ -61,7 +71,9 @@ class GaussianObjective final : public harness::Objective {
     if (config.fourier >= 0) return config.fourier;
     return spec.modality == data::Modality::image ? 2 : 0;
   }
-  Network network(bool training, const Rng& dropout) const;
+  /// labels: i32 [B], or undefined.
+  Network network(bool training, const Rng& dropout, const Tensor& labels) const;
+  void check_conditional() const;
   /// x [B, L, C] as the network gets it, with its Fourier features [B, L, C (1 + 2 n)].
   Tensor with_features(const Tensor& x, const Tensor& noise) const;
   Preconditioning preconditioning() const;
@@ -70,8 +82,16 @@ class GaussianObjective final : public harness::Objective {
   void check_scored_range() const;
   NoiseLevels levels() const;
   LevelMatching matching() const;
-  Tensor draw(const std::string& sampler, int64_t steps, int64_t count,
-              const SampleStreams& streams) const;
+  /// Usage error for sample options that do not fit this model.
+  void check_options(const harness::SampleOptions& options) const;
+  /// The denoiser of samples first, first + 1, ...: guided, and given what is known of them.
+  RowDenoiser wanted_denoiser(const harness::SampleOptions& options, int64_t first,
+                              int64_t count) const;
+  Known known_of(const harness::SampleOptions& options, int64_t first, int64_t count) const;
+  Tensor draw(const SamplingConfig& how, const RowDenoiser& denoiser, int64_t count,
+              const SampleStreams& streams, const StepHooks& hooks) const;
+  /// From model units: symbols on [0, levels), or real values.
+  Tensor data_units(const Tensor& x) const;
 
   data::DataSpec spec_;
   harness::AnyBackbone backbone_;

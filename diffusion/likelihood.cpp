@@ -179,13 +179,20 @@ LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRan
 
 OdeSolution flow(const Denoiser& denoiser, const Tensor& x, double sigma_from, double sigma_to,
                  double sigma_data, const OdeOptions& options) {
+  return flow([&](const Tensor& at, const Tensor& sigma,
+                  std::span<const int64_t>) { return denoiser(at, sigma); },
+              x, sigma_from, sigma_to, sigma_data, options);
+}
+
+OdeSolution flow(const RowDenoiser& denoiser, const Tensor& x, double sigma_from, double sigma_to,
+                 double sigma_data, const OdeOptions& options) {
   check_points(x, sigma_from, sigma_to, sigma_data);
   const NoGrad no_graph;
   const int64_t dims = x.dim(1);
-  const auto field = [&](const Tensor& state, const Tensor& phi, std::span<const int64_t>) {
+  const auto field = [&](const Tensor& state, const Tensor& phi, std::span<const int64_t> rows) {
     const Point p = point_at(state, phi, dims, sigma_data);
     Tensor out = Tensor::empty(state.shape(), DType::f64);
-    write_velocity(p, denoiser(p.x, p.sigma), out);
+    write_velocity(p, denoiser(p.x, p.sigma, rows), out);
     return out;
   };
   OdeSolution end =

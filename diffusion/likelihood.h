@@ -64,5 +64,8 @@ LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRan
 /// The flow alone: moves x [B, D] f64 from one noise level to another (encoding, or sampling).
 OdeSolution flow(const Denoiser& denoiser, const Tensor& x, double sigma_from, double sigma_to,
                  double sigma_data, const OdeOptions& options = {});
+/// For a denoiser that treats samples differently; row k of x is sample k.
+OdeSolution flow(const RowDenoiser& denoiser, const Tensor& x, double sigma_from, double sigma_to,
+                 double sigma_data, const OdeOptions& options = {});
 
 }  // namespace kindred::diffusion

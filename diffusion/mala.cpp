@@ -9,7 +9,7 @@
 namespace kindred::diffusion {
 
 MalaResult mala(const std::function<LogDensityAt(const Tensor& x)>& density, Tensor x, double alpha,
-                int64_t steps, const SampleStreams& streams) {
+                int64_t steps, const SampleStreams& streams, const StepHooks& hooks) {
   check(x.rank() == 2 && x.dtype() == DType::f64, "mala", "the state must be [B, D] f64, got ",
         x.shape(), ' ', name(x.dtype()));
   check(alpha > 0, "mala", "the step size must be positive, got ", alpha);
@@ -20,6 +20,7 @@ MalaResult mala(const std::function<LogDensityAt(const Tensor& x)>& density, Ten
   LogDensityAt here = density(x);
   here = {here.value.clone(), here.gradient.clone()};
   int64_t accepted = 0;
+  if (hooks.trace) hooks.trace(0, 0, x);
   for (int64_t i = 0; i < steps; ++i) {
     const Tensor z = streams.normal(x.shape(), "mala", i);
     const Tensor coin = streams.normal({rows, 1}, "accept", i);  // u = Phi(coin) is uniform
@@ -54,6 +55,7 @@ MalaResult mala(const std::function<LogDensityAt(const Tensor& x)>& density, Ten
       take(there.gradient, here.gradient, dims);
       take(there.value, here.value, 1);
     }
+    if (hooks.trace) hooks.trace(i + 1, 0, x);
   }
   const double tried = static_cast<double>(rows) * static_cast<double>(steps);
   return {x, tried > 0 ? static_cast<double>(accepted) / tried : 0};

@@ -21,6 +21,6 @@ struct MalaResult {
   double acceptance = 0;  ///< share of the proposals that were taken, over all chains and steps
 };
 MalaResult mala(const std::function<LogDensityAt(const Tensor& x)>& density, Tensor x, double alpha,
-                int64_t steps, const SampleStreams& streams);
+                int64_t steps, const SampleStreams& streams, const StepHooks& hooks = {});
 
 }  // namespace kindred::diffusion

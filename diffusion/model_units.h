@@ -7,6 +7,8 @@
 
 namespace kindred::diffusion {
 
+inline constexpr double kModelSd = 0.5;  ///< of real vectors in model units
+
 struct Moments {
   double mean, sd;
 };

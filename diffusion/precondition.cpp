@@ -1,6 +1,7 @@
 #include "diffusion/precondition.h"
 
 #include <cmath>
+#include <numeric>
 
 #include "autodiff/ops/elementwise.h"
 
@@ -60,6 +61,14 @@ Denoiser make_denoiser(Preconditioning preconditioning, Network network) {
     }
     const Tensor f = network(cast(x * in, DType::f32), noise);
     return x * skip + cast(f, DType::f64) * out;
+  };
+}
+
+Denoiser in_order(RowDenoiser denoiser) {
+  return [denoiser = std::move(denoiser)](const Tensor& x, const Tensor& sigma) {
+    std::vector<int64_t> rows(static_cast<std::size_t>(x.dim(0)));
+    std::iota(rows.begin(), rows.end(), 0);
+    return denoiser(x, sigma, rows);
   };
 }
 

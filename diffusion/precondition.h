@@ -6,6 +6,7 @@
 // score(x_t) = (a D - x_t) / s^2. B: samples, D: dimensions of one sample.
 #pragma once
 #include <functional>
+#include <span>
 #include <string>
 
 #include "diffusion/path.h"
@@ -15,6 +16,12 @@ namespace kindred::diffusion {
 /// x [B, D] f64, sigma [B] f64 -> E[x0 | x] [B, D] f64; differentiable in x when built from ops.
 /// Rows must not influence one another.
 using Denoiser = std::function<Tensor(const Tensor& x, const Tensor& sigma)>;
+/// A denoiser that knows which sample of the whole each row of x is: samples may be of different
+/// classes, and the adaptive solver mixes rows.
+using RowDenoiser =
+    std::function<Tensor(const Tensor& x, const Tensor& sigma, std::span<const int64_t> rows)>;
+/// For states that hold samples 0, 1, ... in order.
+Denoiser in_order(RowDenoiser denoiser);
 /// The raw network F: x [B, D] f32, noise feature [B] f32 -> [B, D] f32.
 using Network = std::function<Tensor(const Tensor& x, const Tensor& noise)>;
 

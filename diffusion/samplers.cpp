@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "autodiff/graph.h"
+#include "autodiff/ops/elementwise.h"
 #include "autodiff/parallel.h"
 
 namespace kindred::diffusion {
@@ -39,6 +40,33 @@ Tensor levels_of(const Tensor& x, double sigma) {
   return Tensor::full({x.dim(0)}, sigma, DType::f64);
 }
 
+/// Calls the hooks of one sampler with their running numbers.
+class Hooked {
+ public:
+  explicit Hooked(const StepHooks& hooks) : hooks_(hooks) {}
+  void constrain(Tensor& x, double a, double s) {
+    if (hooks_.constrain) hooks_.constrain(x, a, s, calls_++);
+  }
+  /// The state after a step.
+  void trace(const Tensor& x, double a, double s) {
+    if (hooks_.trace) hooks_.trace(steps_++, s / a, a == 1 ? x : scale(x, 1 / a));
+  }
+  void start(Tensor& x, double a, double s) {
+    constrain(x, a, s);
+    trace(x, a, s);
+  }
+  /// Ends a sampler with E[x0 | x].
+  Tensor end(Tensor denoised) {
+    constrain(denoised, 1, 0);
+    trace(denoised, 1, 0);
+    return denoised;
+  }
+
+ private:
+  const StepHooks& hooks_;
+  int64_t calls_ = 0, steps_ = 0;
+};
+
 /// Euclidean norm of each row.
 std::vector<double> row_norms(const Tensor& x) {
   const int64_t rows = x.dim(0), dims = x.dim(1);
@@ -70,14 +98,20 @@ Tensor SampleStreams::normal(const Shape& shape, std::string_view purpose, int64
 }
 
 Tensor langevin(const std::function<Tensor(const Tensor& x)>& score, Tensor x, double alpha,
-                int64_t steps, const SampleStreams& streams, StepConvention convention) {
+                int64_t steps, const SampleStreams& streams, StepConvention convention,
+                const StepHooks& hooks) {
   check_state("langevin", x);
   check(alpha > 0, "langevin", "the step size must be positive, got ", alpha);
   const NoGrad no_graph;
+  Hooked hooked(hooks);
   if (convention == StepConvention::song) alpha *= 2;
-  for (int64_t i = 0; i < steps; ++i)
+  hooked.start(x, 1, 0);
+  for (int64_t i = 0; i < steps; ++i) {
     x = combine(1, x, alpha / 2, score(x), std::sqrt(alpha),
                 streams.normal(x.shape(), "langevin", i));
+    hooked.constrain(x, 1, 0);
+    hooked.trace(x, 1, 0);
+  }
   return x;
 }
 
@@ -92,7 +126,7 @@ std::vector<double> geometric_levels(double first, double last, int64_t count) {
 }
 
 Tensor annealed_langevin(const Denoiser& denoiser, Tensor x, const AnnealedLangevinOptions& options,
-                         const SampleStreams& streams) {
+                         const SampleStreams& streams, const StepHooks& hooks) {
   check_state("annealed_langevin", x);
   check(!options.sigmas.empty(), "annealed_langevin", "needs at least one noise level");
   check(options.epsilon > 0, "annealed_langevin", "the step size must be positive, got ",
@@ -100,16 +134,21 @@ Tensor annealed_langevin(const Denoiser& denoiser, Tensor x, const AnnealedLange
   const NoGrad no_graph;
   const double last = options.sigmas.back();
   int64_t step = 0;
+  Hooked hooked(hooks);
+  hooked.start(x, 1, options.sigmas.front());
   for (const double sigma : options.sigmas) {
     double alpha = options.epsilon * (sigma / last) * (sigma / last);
     if (options.convention == StepConvention::song) alpha *= 2;
     const Tensor level = levels_of(x, sigma);
     const double pull = alpha / (2 * sigma * sigma);  // (alpha/2) score = pull (D - x)
-    for (int64_t i = 0; i < options.steps_per_level; ++i)
+    for (int64_t i = 0; i < options.steps_per_level; ++i) {
       x = combine(1 - pull, x, pull, denoiser(x, level), std::sqrt(alpha),
                   streams.normal(x.shape(), "annealed", step++));
+      hooked.constrain(x, 1, sigma);
+      hooked.trace(x, 1, sigma);
+    }
   }
-  return options.final_denoise ? denoiser(x, levels_of(x, last)) : x;
+  return options.final_denoise ? hooked.end(denoiser(x, levels_of(x, last))) : x;
 }
 
 Predictor parse_predictor(const std::string& name) {
@@ -194,26 +233,37 @@ Tensor correct(const GaussianPath& path, const Denoiser& denoiser, const Tensor&
 }  // namespace
 
 Tensor predictor_corrector(const GaussianPath& path, const Denoiser& denoiser, Tensor x,
-                           const PredictorCorrectorOptions& options, const SampleStreams& streams) {
+                           const PredictorCorrectorOptions& options, const SampleStreams& streams,
+                           const StepHooks& hooks) {
   check_state("predictor_corrector", x);
-  check(options.steps >= 1, "predictor_corrector", "needs at least one step, got ", options.steps);
+  std::vector<double> times = options.times;
+  if (times.empty()) {
+    check(options.steps >= 1, "predictor_corrector", "needs at least one step, got ",
+          options.steps);
+    for (int64_t i = 0; i <= options.steps; ++i)
+      times.push_back(path.t_max + (path.t_sample - path.t_max) * static_cast<double>(i) /
+                                       static_cast<double>(options.steps));
+  }
   const NoGrad no_graph;
-  const auto time = [&](int64_t i) {
-    const double fraction = static_cast<double>(i) / static_cast<double>(options.steps);
-    return path.t_max + (path.t_sample - path.t_max) * fraction;
-  };
-  for (int64_t i = 0; i < options.steps; ++i) {
-    const double t = time(i), next = time(i + 1), r = path.a(t) / path.a(next);
+  Hooked hooked(hooks);
+  hooked.start(x, path.a(times.front()), path.s(times.front()));
+  for (std::size_t i = 0; i + 1 < times.size(); ++i) {
+    const double t = times[i], next = times[i + 1], r = path.a(t) / path.a(next);
+    const auto step = static_cast<int64_t>(i);
     const auto corrections = [&](double at) {
-      for (int64_t k = 0; k < options.corrector_steps; ++k)
+      for (int64_t k = 0; k < options.corrector_steps; ++k) {
         x = correct(path, denoiser, x, at, r * r, options, streams,
-                    i * options.corrector_steps + k);
+                    step * options.corrector_steps + k);
+        hooked.constrain(x, path.a(at), path.s(at));
+      }
     };
     if (options.corrector_first) corrections(t);
-    x = predict(path, denoiser, x, t, next, options, streams, i);
+    x = predict(path, denoiser, x, t, next, options, streams, step);
+    hooked.constrain(x, path.a(next), path.s(next));
     if (!options.corrector_first) corrections(next);
+    hooked.trace(x, path.a(next), path.s(next));
   }
-  return options.final_denoise ? denoise(path, denoiser, x, path.t_sample) : x;
+  return options.final_denoise ? hooked.end(denoise(path, denoiser, x, times.back())) : x;
 }
 
 std::vector<double> karras_levels(const HeunOptions& options) {
@@ -231,12 +281,14 @@ std::vector<double> karras_levels(const HeunOptions& options) {
 }
 
 Tensor heun(const Denoiser& denoiser, Tensor x, const HeunOptions& options,
-            const SampleStreams& streams) {
+            const SampleStreams& streams, const StepHooks& hooks) {
   check_state("heun", x);
   const NoGrad no_graph;
   const std::vector<double> sigma = karras_levels(options);
   const double most =
       std::min(options.churn / static_cast<double>(options.steps), std::numbers::sqrt2 - 1);
+  Hooked hooked(hooks);
+  hooked.start(x, 1, sigma.front());
   for (int64_t i = 0; i < options.steps; ++i) {
     double at = sigma[i];
     const double next = sigma[i + 1];
@@ -251,13 +303,15 @@ Tensor heun(const Denoiser& denoiser, Tensor x, const HeunOptions& options,
     const double h = next - at;
     const Tensor slope = combine(1 / at, x, -1 / at, denoiser(x, levels_of(x, at)));
     const Tensor euler = combine(1, x, h, slope);
-    if (next == 0) {
+    if (next == 0 || !options.second_order) {
       x = euler;
     } else {
       const Tensor second =
           combine(1 / next, euler, -1 / next, denoiser(euler, levels_of(x, next)));
       x = combine(1, x, h / 2, slope, h / 2, second);
     }
+    hooked.constrain(x, 1, next);
+    hooked.trace(x, 1, next);
   }
   return x;
 }

@@ -195,12 +195,12 @@ harness::Likelihood ScoreObjective::likelihood(const data::Dataset& data, data::
 }
 
 Tensor ScoreObjective::draw(const std::string& sampler, int64_t steps, int64_t count,
-                            const SampleStreams& streams) const {
+                            const SampleStreams& streams, const StepHooks& hooks) const {
   Tensor x = streams.normal({count, spec_.length}, "prior", 0);
   if (sampler == "ula") {
     const TensorFunction s = score(false, Rng());
     return langevin([&](const Tensor& at) { return cast(s(cast(at, DType::f32)), DType::f64); },
-                    std::move(x), config_.step, steps, streams);
+                    std::move(x), config_.step, steps, streams, StepConvention::paper, hooks);
   }
   const TensorFunction f = energy(false, Rng());
   const MalaResult result = mala(
@@ -208,7 +208,7 @@ Tensor ScoreObjective::draw(const std::string& sampler, int64_t steps, int64_t c
         const auto [value, gradient] = value_and_grad(f, cast(at, DType::f32));
         return {cast(value, DType::f64), cast(gradient, DType::f64)};
       },
-      std::move(x), config_.step, steps, streams);
+      std::move(x), config_.step, steps, streams, hooks);
   if (result.acceptance < kFewAccepted)
     std::cerr << "kindred: MALA accepted only " << 100 * result.acceptance
               << " % of its proposals; lower objective.step\n";
@@ -222,10 +222,18 @@ Tensor ScoreObjective::sample(const Rng& rng, const harness::SampleOptions& opti
   check(options.labels.empty(), kWhere, "knows no classes; sample without labels");
   const int64_t steps = options.steps > 0 ? options.steps : config_.steps, dims = spec_.length;
   Tensor out = Tensor::empty({options.count, dims}, spec_.levels > 0 ? DType::i32 : DType::f32);
-  for (int64_t first = 0; first < options.count; first += kSampleChunk) {
-    const int64_t count = std::min(kSampleChunk, options.count - first);
-    Tensor y = draw(sampler, steps, count, SampleStreams(rng, first)).clone();
-    for (int64_t i = 0; i < y.numel(); ++i) y.mutable_data<double>()[i] = mean() + sd() * y.item(i);
+  const int64_t chunk = options.batch > 0 ? options.batch : kSampleChunk;
+  const auto denormalised = [&](const Tensor& x) { return affine(x, sd(), mean()).clone(); };
+  for (int64_t first = 0; first < options.count; first += chunk) {
+    const int64_t count = std::min(chunk, options.count - first);
+    StepHooks hooks;
+    if (options.trace)
+      hooks.trace = [&](int64_t step, double, const Tensor& x) {
+        const double half = 0.5 * static_cast<double>(spec_.levels);
+        const Tensor states = denormalised(x);
+        options.trace(step, 0, first, spec_.levels > 0 ? affine(states, half, half) : states);
+      };
+    const Tensor y = denormalised(draw(sampler, steps, count, SampleStreams(rng, first), hooks));
     if (spec_.levels > 0) {
       const Tensor k = quantise(y, spec_.levels);
       std::copy_n(k.data<int32_t>(), k.numel(), out.mutable_data<int32_t>() + first * dims);

@@ -76,7 +76,7 @@ class ScoreObjective final : public harness::Objective {
   double sd() const;
   bool is_energy() const { return config_.network == "energy"; }
   Tensor draw(const std::string& sampler, int64_t steps, int64_t count,
-              const SampleStreams& streams) const;
+              const SampleStreams& streams, const StepHooks& hooks) const;
 
   data::DataSpec spec_;
   harness::AnyBackbone backbone_;

@@ -61,6 +61,15 @@ struct LikelihoodOptions {
 /// The context of scoring passes.
 Context scoring_context(const LikelihoodOptions& options);
 
+class Objective;
+
+/// Elements of which a part is given, for models that can complete them.
+struct Completion {
+  Tensor values;  ///< i32 or f32 [n, length] in the units of the data; sample k completes row k mod n
+  std::vector<uint8_t> known;  ///< [length]: 1 where the value is given; empty: nothing is completed
+  std::string method = "replacement";  ///< or "posterior"
+};
+
 /// In SampleOptions::fill: a symbol to draw.
 inline constexpr int32_t kGap = -1;
 
@@ -77,6 +86,10 @@ struct SampleOptions {
   std::string sampler;        ///< diffusion: by name (empty: the default)
   std::vector<int32_t> labels;  ///< class of sample k is labels[k mod size]; empty: unconditional
   double guidance = 0;          ///< weight w of the guidance towards the class
+  /// diffusion: a model of p(class | noisy state) that guides towards the labels, if not null
+  const Objective* classifier = nullptr;
+  Completion completion = {};   ///< diffusion: what is given of each sample
+  int64_t batch = 0;            ///< diffusion: samples advanced together, memory only (0: 64)
   /// diffusion: called with the states of samples `first`, first + 1, ... at each step, in the units of
   /// the data (symbols: on [0, levels)), if not empty. sigma: noise level of the states.
   std::function<void(int64_t step, double sigma, int64_t first, const Tensor& states)> trace = {};

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "harness/atomic_file.h"
-#include "harness/png.h"
 
 namespace kindred::harness {
 
@@ -23,15 +22,15 @@ Pixels enlarged(const Pixels& small, int64_t scale) {
 }
 }  // namespace
 
-std::string sample_picture(const Tensor& samples, const data::DataSpec& spec, const PictureStyle& style) {
+Pixels sample_pixels(const Tensor& samples, const data::DataSpec& spec, const PictureStyle& style) {
   check(spec.modality != data::Modality::text, "picture", "text has no picture");
   if (spec.modality == data::Modality::points) {
     const bool quantised = spec.levels > 0;
     check(spec.length == 2, "picture", "points of ", spec.length, " coordinates have no picture, only those of 2");
-    const double low = quantised ? 0 : -4, high = quantised ? static_cast<double>(spec.levels) : 4;
+    const double low = quantised ? 0 : -kPointsHalf, high = quantised ? static_cast<double>(spec.levels) : kPointsHalf;
     // Bins that hold whole cells, so that the grid of the data makes no pattern of its own.
     const int64_t bins = quantised ? spec.levels / ((spec.levels + kBins - 1) / kBins) : kBins;
-    return encode_png(enlarged(point_density(samples, low, high, bins), std::max<int64_t>(1, 5 * kBins / bins)), style.run);
+    return enlarged(point_density(samples, low, high, bins), std::max<int64_t>(1, 5 * kBins / bins));
   }
   ImageGrid grid;
   grid.levels = spec.levels;
@@ -40,8 +39,11 @@ std::string sample_picture(const Tensor& samples, const data::DataSpec& spec, co
   grid.channels = spec.channels;
   grid.columns = style.columns;
   grid.scale = style.scale > 0 ? style.scale : std::max<int64_t>(1, 56 / std::max(spec.height, spec.width));
-  grid.run = style.run;
-  return image_grid_png(samples, grid);
+  return image_grid(samples, grid);
+}
+
+std::string sample_picture(const Tensor& samples, const data::DataSpec& spec, const PictureStyle& style) {
+  return encode_png(sample_pixels(samples, spec, style), style.run);
 }
 
 void write_sample_picture(const std::string& path, const Tensor& samples, const data::DataSpec& spec,

@@ -4,6 +4,7 @@
 
 #include "autodiff/tensor.h"
 #include "data/spec.h"
+#include "harness/png.h"
 
 namespace kindred::harness {
 
@@ -13,8 +14,12 @@ struct PictureStyle {
   std::string run = {};  ///< id kept in the file
 };
 
-/// PNG bytes for samples [n, length] of images (i32 symbols), quantised points (i32) or points (f32).
+inline constexpr double kPointsHalf = 4;  ///< pictures of real points show [-4, 4]^2
+
+/// Pixels for samples [n, length] of images (i32 symbols), quantised points (i32) or points (f32).
 /// Usage error for text.
+Pixels sample_pixels(const Tensor& samples, const data::DataSpec& spec, const PictureStyle& style = {});
+/// The same as the bytes of a PNG file.
 std::string sample_picture(const Tensor& samples, const data::DataSpec& spec, const PictureStyle& style = {});
 /// The same, written by rename.
 void write_sample_picture(const std::string& path, const Tensor& samples, const data::DataSpec& spec,

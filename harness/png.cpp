@@ -125,6 +125,21 @@ void write_image_grid(const std::string& path, const Tensor& symbols, const Imag
   atomic_write(path, image_grid_png(symbols, grid));
 }
 
+Pixels decode_png(const std::string& bytes, int64_t channels, const std::string& origin) {
+  check(channels == 1 || channels == 3, "png", "pixels of ", channels, " channels");
+  png_image image{};
+  image.version = PNG_IMAGE_VERSION;
+  if (!png_image_begin_read_from_memory(&image, bytes.data(), bytes.size()))
+    fail(Fault::data, "png", origin, ": ", image.message);
+  image.format = channels == 1 ? PNG_FORMAT_GRAY : PNG_FORMAT_RGB;
+  Pixels out{image.height, image.width, channels, {}};
+  out.values.resize(PNG_IMAGE_SIZE(image));
+  const png_color white{kWhite, kWhite, kWhite};  // behind transparent pixels
+  if (!png_image_finish_read(&image, &white, out.values.data(), 0, nullptr))
+    fail(Fault::data, "png", origin, ": ", image.message);
+  return out;
+}
+
 std::string data_uri(const std::string& png) {
   std::string base64(4 * ((png.size() + 2) / 3) + 1, '\0');  // OpenSSL adds a NUL
   const int n = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(base64.data()),

@@ -37,6 +37,9 @@ std::string encode_png(const Pixels& pixels, const std::string& run = "");
 /// image_grid as a PNG file's bytes, or written by atomic_write.
 std::string image_grid_png(const Tensor& symbols, const ImageGrid& grid);
 void write_image_grid(const std::string& path, const Tensor& symbols, const ImageGrid& grid);
+/// The pixels of a PNG file's bytes, converted to `channels` (1 or 3); `origin` is named in errors.
+/// Fault::data if they are none.
+Pixels decode_png(const std::string& bytes, int64_t channels, const std::string& origin);
 /// "data:image/png;base64,..." for HTML.
 std::string data_uri(const std::string& png);
 

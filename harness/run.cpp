@@ -220,6 +220,11 @@ Tensor Run::sample(const SampleOptions& options, uint64_t seed) {
   return objective_->sample(rng_.split("sample").split(seed), options);
 }
 
+void Run::with_average(const std::function<void()>& work) {
+  const optim::EmaScope average(evaluated(), *slab_);
+  work();
+}
+
 namespace {
 LikelihoodOptions at_rate(double rate) {
   LikelihoodOptions scored;

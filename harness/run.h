@@ -74,6 +74,8 @@ class Run {
   Tensor predict(const data::Batch& batch);
   Tensor features(const data::Batch& batch);
   Parity parity(const data::Batch& batch);
+  /// Does `work` while the parameters for scoring are in place.
+  void with_average(const std::function<void()>& work);
 
   Snapshot capture();
   /// Puts a captured state back; throws Fault::snapshot, changing nothing, if family, data, optimizer,
