@@ -46,9 +46,13 @@ void GaussianObjective::check_conditional() const {
         drop, ": likelihoods and guidance need the model without labels too");
   // A network that takes no labels says so now, not at the first step of training.
   const NoGrad no_graph;
-  const Tensor none = Tensor::full({1}, static_cast<double>(spec_.classes), DType::i32);
+  harness::Context context;
+  context.labels = Tensor::full({1}, static_cast<double>(spec_.classes), DType::i32);
+  if (config_.training.noise_input) context.time = Tensor::zeros({1});
   try {
-    network(false, Rng(), none)(Tensor::zeros({1, spec_.length}), Tensor::zeros({1}));
+    backbone_.forward(
+        Tensor::zeros({1, spec_.height * spec_.width, input_channels(spec_, config_.training)}),
+        context);
   } catch (const Error& error) {
     if (error.fault() != Fault::usage) throw;
     fail(Fault::usage, kWhere, "objective.conditional: ", error.what());

@@ -115,9 +115,9 @@ TEST_CASE("sample: classes, guidance, completions and trajectories of images", "
                                "--frames", "frames", "--moments", "5", "--scale", "1", "--json"});
   REQUIRE(way.status == 0);
   const json told = json::parse(way.output)["trajectory"];
-  REQUIRE(told.size() == 10);
+  REQUIRE(told.size() == 5);
   CHECK(told[0]["step"] == 0);
-  CHECK(told[9]["sigma"] == 0);
+  CHECK(told[4]["sigma"] == 0);
   const harness::Pixels strip = harness::decode_png(at.read("way.png"), 1, "way.png");
   CHECK(strip.width == 5 * 6 + 2);
   CHECK(strip.height == 2 * 6 + 2);
