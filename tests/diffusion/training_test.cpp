@@ -129,6 +129,19 @@ TEST_CASE("training options that make no sense are usage errors", "[training]") 
   CHECK_THAT(message({"objective.path=vdm", "objective.sigma_max=3"}), test::has("gamma_max"));
 }
 
+TEST_CASE("losses made of derivatives refuse to recompute blocks", "[training]") {
+  const auto batch = test::tiny_data("images")->batch(data::Split::train, Rng(2), 0, 4);
+  for (const std::string setting : {"objective.matching=sliced_vr", "objective.network=energy"}) {
+    const auto objective = make({setting});
+    objective->recompute = true;
+    CHECK_THAT(test::message_of(Fault::usage, [&] { objective->loss(batch, Rng(3), true); }),
+               test::has("train.recompute"));
+  }
+  const auto plain = make({});
+  plain->recompute = true;
+  CHECK(std::isfinite(plain->loss(batch, Rng(3), true).item()));
+}
+
 TEST_CASE("relu warns once where second derivatives are taken", "[training]") {
   std::ostringstream said;
   struct Redirect {
