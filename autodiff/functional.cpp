@@ -78,16 +78,30 @@ std::pair<Tensor, Tensor> divergence_exact(const TensorFunction& f, const Tensor
 }
 
 std::pair<Tensor, Tensor> divergence_hutchinson(const TensorFunction& f, const Tensor& x,
-                                                const Tensor& probe) {
+                                                std::span<const Tensor> probes) {
   const bool record = grad_enabled();
   EnableGrad on;
   const Tensor at = point(x, record);
   const Tensor y = f(at);
   check_field(y, x);
-  check(probe.shape() == x.shape(), "divergence", "probe ", probe.shape(), " for x ", x.shape());
-  if (!y.requires_grad()) return {y, Tensor::zeros({x.dim(0)}, x.dtype())};
-  const Tensor pulled = grad(y, at, probe, {.create_graph = record});
-  return {finish(y, record), row_sums(mul(pulled, probe))};
+  check(!probes.empty(), "divergence", "needs at least one probe");
+  for (const Tensor& probe : probes)
+    check(probe.shape() == x.shape(), "divergence", "probe ", probe.shape(), " for x ", x.shape());
+  const auto count = static_cast<int64_t>(probes.size());
+  if (!y.requires_grad()) return {y, Tensor::zeros({x.dim(0), count}, x.dtype())};
+  std::vector<Tensor> estimates;
+  for (int64_t p = 0; p < count; ++p) {
+    const Tensor pulled =
+        grad(y, at, probes[p], {.create_graph = record, .retain_graph = p + 1 < count});
+    estimates.push_back(reshape(row_sums(mul(pulled, probes[p])), {x.dim(0), 1}));
+  }
+  return {finish(y, record), count == 1 ? estimates[0] : concat(estimates, 1)};
+}
+
+std::pair<Tensor, Tensor> divergence_hutchinson(const TensorFunction& f, const Tensor& x,
+                                                const Tensor& probe) {
+  auto [y, estimate] = divergence_hutchinson(f, x, std::span(&probe, 1));
+  return {std::move(y), reshape(estimate, {x.dim(0)})};
 }
 
 }  // namespace kindred

@@ -2,6 +2,7 @@
 // divergence of a vector field. They compose: each works inside another.
 #pragma once
 #include <functional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -26,5 +27,8 @@ std::pair<Tensor, Tensor> divergence_exact(const TensorFunction& f, const Tensor
 /// probe has the shape of x with E[v v^T] = I (Rng::rademacher or Rng::normal).
 std::pair<Tensor, Tensor> divergence_hutchinson(const TensorFunction& f, const Tensor& x,
                                                 const Tensor& probe);
+/// The same with P probes on one graph: f once, P reverse passes. Returns {f(x), estimates [B, P]}.
+std::pair<Tensor, Tensor> divergence_hutchinson(const TensorFunction& f, const Tensor& x,
+                                                std::span<const Tensor> probes);
 
 }  // namespace kindred

@@ -33,11 +33,12 @@ GaussianObjective::GaussianObjective(const data::DataSpec& spec, harness::AnyBac
   check(spec.modality != data::Modality::text, kWhere,
         "Gaussian diffusion works on images and points; for text choose transformer or ssm");
   check_training(config.training);
-  check_word(config.likelihood.divergence, {"auto", "hutchinson", "exact"}, "objective.divergence");
+  parse_encoding("objective.encoding", config.training.encoding);
+  check_likelihood(config.likelihood, spec);
+  check_scored_range();
   check_sampler(config.sampling.sampler);
   check(config.sampling.steps >= 2, kWhere, "the sampler needs at least 2 steps, got ",
         config.sampling.steps);
-  check(config.likelihood.rtol > 0, kWhere, "rtol must be positive, got ", config.likelihood.rtol);
 }
 
 double GaussianObjective::unit() const {
@@ -118,7 +119,9 @@ Denoiser GaussianObjective::denoiser() const {
 
 Tensor GaussianObjective::loss(const data::Batch& batch, const Rng& rng, bool training) const {
   measure(batch);
-  const Tensor x0 = model_elements(batch, spec_, unit(), rng.split("dequantise"), kWhere);
+  const Tensor x0 =
+      model_elements(batch, spec_, unit(), rng.split("dequantise"), kWhere,
+                     parse_encoding("objective.encoding", config_.training.encoding));
   return matching_loss(matching(), preconditioning(), levels(),
                        network(training, rng.split("dropout")), x0, rng.split("diffusion"));
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "diffusion/likelihood.h"
 #include "diffusion/likelihood_config.h"
 #include "diffusion/samplers.h"
 #include "diffusion/sampling_config.h"
@@ -33,6 +34,8 @@ class GaussianObjective final : public harness::Objective {
                                  const harness::LikelihoodOptions& options) const override;
   Tensor sample(const Rng& rng, const harness::SampleOptions& options) const override;
   std::vector<nn::NamedParameter> parameters() override;
+  /// Refuses other levels, another scaling of the network, and noise levels that were not trained.
+  void check_trained(const harness::TrainedOn& trained) const override;
   /// 1 for a network that starts at 0 under the default weightings (data of mean 0).
   double expected_initial_loss() const override;
 
@@ -62,6 +65,9 @@ class GaussianObjective final : public harness::Objective {
   /// x [B, L, C] as the network gets it, with its Fourier features [B, L, C (1 + 2 n)].
   Tensor with_features(const Tensor& x, const Tensor& noise) const;
   Preconditioning preconditioning() const;
+  /// Noise levels of the likelihood.
+  NoiseRange scored_range() const;
+  void check_scored_range() const;
   NoiseLevels levels() const;
   LevelMatching matching() const;
   Tensor draw(const std::string& sampler, int64_t steps, int64_t count,

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "autodiff/choice.h"
 #include "autodiff/functional.h"
 
 namespace kindred::diffusion {
@@ -60,6 +61,39 @@ Tensor scaled_state(const Tensor& x, double radius, int64_t extra) {
   return state;
 }
 
+/// Probes of every row of x [B, D]: P tensors [B, D].
+std::vector<Tensor> draw_probes(const Tensor& x, const Rng& rng, int64_t first,
+                                const FlowOptions& options) {
+  const int64_t rows = x.dim(0), dims = x.dim(1);
+  std::vector<Tensor> probes;
+  for (int64_t k = 0; k < options.probes; ++k) {
+    Tensor all = Tensor::empty(x.shape(), DType::f64);
+    for (int64_t i = 0; i < rows; ++i) {
+      Rng stream = rng.split(static_cast<uint64_t>(first + i / options.rows_per_probe));
+      if (k > 0) stream = stream.split("probe").split(static_cast<uint64_t>(k));
+      const Tensor v = options.probe == ProbeKind::rademacher
+                           ? stream.rademacher({dims}, DType::f64)
+                           : stream.normal({dims}, DType::f64);
+      std::copy_n(v.data<double>(), dims, all.mutable_data<double>() + i * dims);
+    }
+    probes.push_back(std::move(all));
+  }
+  return probes;
+}
+
+/// The rows `which` of each tensor [B, D].
+std::vector<Tensor> rows_of(const std::vector<Tensor>& all, std::span<const int64_t> which) {
+  std::vector<Tensor> few;
+  for (const Tensor& x : all) {
+    const int64_t dims = x.dim(1);
+    Tensor rows = Tensor::empty({static_cast<int64_t>(which.size()), dims}, DType::f64);
+    for (std::size_t i = 0; i < which.size(); ++i)
+      std::copy_n(x.data<double>() + which[i] * dims, dims, rows.mutable_data<double>() + i * dims);
+    few.push_back(std::move(rows));
+  }
+  return few;
+}
+
 void check_points(const Tensor& x, double sigma_from, double sigma_to, double sigma_data) {
   check(x.rank() == 2 && x.dtype() == DType::f64, "likelihood", "points must be [B, D] f64, got ",
         x.shape(), ' ', name(x.dtype()));
@@ -67,6 +101,12 @@ void check_points(const Tensor& x, double sigma_from, double sigma_to, double si
         " and ", sigma_to, " and sigma_data ", sigma_data, " must be positive");
 }
 }  // namespace
+
+ProbeKind parse_probe(const std::string& word) {
+  return choose<ProbeKind>(
+      word, {{"rademacher", ProbeKind::rademacher}, {"gaussian", ProbeKind::gaussian}},
+      "objective.probe");
+}
 
 NoiseRange noise_range(const GaussianPath& path, double sigma_data) {
   return {path.sigma(path.t_min), path.sigma(path.t_max), path.prior_sigma(), sigma_data};
@@ -78,51 +118,43 @@ LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRan
   const NoGrad no_graph;
   const int64_t rows = x.dim(0), dims = x.dim(1);
   const bool exact = options.divergence == Divergence::exact;
+  const int64_t probes = exact ? 1 : options.probes;  // divergences that are integrated
+  check(probes >= 1 && options.rows_per_probe >= 1, "likelihood", "needs at least one probe, got ",
+        options.probes, " for every ", options.rows_per_probe, " rows");
+  const std::vector<Tensor> drawn =
+      exact ? std::vector<Tensor>{} : draw_probes(x, rng, first, options);
 
-  Tensor probes;
-  if (!exact) {
-    probes = Tensor::empty(x.shape(), DType::f64);
-    for (int64_t i = 0; i < rows; ++i) {
-      const Tensor v = rng.split(static_cast<uint64_t>(first + i)).rademacher({dims}, DType::f64);
-      std::copy_n(v.data<double>(), dims, probes.mutable_data<double>() + i * dims);
-    }
-  }
-
-  // State: z and, last, the integrated divergence per dimension (the unit of a tolerance on
-  // bits/dim).
+  // State: z and, last, each probe's integrated divergence per dimension (the unit of a tolerance
+  // on bits/dim).
   const auto field = [&](const Tensor& state, const Tensor& phi, std::span<const int64_t> which) {
     const Point p = point_at(state, phi, dims, range.sigma_data);
     const auto denoised_at = [&](const Tensor& at) { return denoiser(at, p.sigma); };
-    Tensor denoised, trace;
-    if (exact) {
-      std::tie(denoised, trace) = divergence_exact(denoised_at, p.x);
-    } else {
-      Tensor probe = Tensor::empty(p.x.shape(), DType::f64);
-      for (std::size_t i = 0; i < which.size(); ++i)
-        std::copy_n(probes.data<double>() + which[i] * dims, dims,
-                    probe.mutable_data<double>() + i * dims);
-      std::tie(denoised, trace) = divergence_hutchinson(denoised_at, p.x, probe);
-    }
+    const auto [denoised, trace] =
+        exact ? divergence_exact(denoised_at, p.x)
+              : divergence_hutchinson(denoised_at, p.x, rows_of(drawn, which));
     Tensor out = Tensor::empty(state.shape(), DType::f64);
     write_velocity(p, denoised, out);
     for (int64_t i = 0; i < state.dim(0); ++i)
-      out.mutable_data<double>()[i * (dims + 1) + dims] =
-          p.speed[i] * (p.skip[i] - trace.data<double>()[i] / static_cast<double>(dims));
+      for (int64_t k = 0; k < probes; ++k)
+        out.mutable_data<double>()[i * (dims + probes) + dims + k] =
+            p.speed[i] *
+            (p.skip[i] - trace.data<double>()[i * probes + k] / static_cast<double>(dims));
     return out;
   };
   OdeOptions ode = options.ode;
-  ode.separate = 1;
+  ode.separate = probes;
   const double r0 = std::hypot(range.sigma_min, range.sigma_data);
   const double r1 = std::hypot(range.sigma_max, range.sigma_data);
   const OdeSolution end =
-      solve_ode(field, scaled_state(x, r0, 1), std::atan(range.sigma_min / range.sigma_data),
+      solve_ode(field, scaled_state(x, r0, probes), std::atan(range.sigma_min / range.sigma_data),
                 std::atan(range.sigma_max / range.sigma_data), ode);
 
-  LogDensity result{std::vector<double>(rows), end.evaluations};
+  LogDensity result{std::vector<double>(rows), {}, end.evaluations};
+  if (probes > 1) result.variance.resize(rows);
   const auto d = static_cast<double>(dims);
   std::vector<double> arrived(dims);
   for (int64_t i = 0; i < rows; ++i) {
-    const double* z = end.y.data<double>() + i * (dims + 1);
+    const double* z = end.y.data<double>() + i * (dims + probes);
     double squares = 0;
     for (int64_t k = 0; k < dims; ++k) {
       arrived[k] = z[k] * r1;
@@ -133,7 +165,14 @@ LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRan
         options.log_prior
             ? options.log_prior(arrived)
             : -0.5 * (squares / variance + d * std::log(2 * std::numbers::pi * variance));
-    result.nats[i] = prior + d * (z[dims] + std::log(r1 / r0));
+    double total = 0;
+    for (int64_t k = 0; k < probes; ++k) total += z[dims + k];
+    const double mean = total / static_cast<double>(probes);
+    result.nats[i] = prior + d * (mean + std::log(r1 / r0));
+    if (probes == 1) continue;
+    double spread = 0;
+    for (int64_t k = 0; k < probes; ++k) spread += (z[dims + k] - mean) * (z[dims + k] - mean);
+    result.variance[i] = d * d * spread / static_cast<double>(probes * (probes - 1));
   }
   return result;
 }
@@ -154,38 +193,6 @@ OdeSolution flow(const Denoiser& denoiser, const Tensor& x, double sigma_from, d
                 std::atan(sigma_from / sigma_data), std::atan(sigma_to / sigma_data), options);
   end.y = scaled_state(end.y, 1 / std::hypot(sigma_to, sigma_data), 0);
   return end;
-}
-
-Tensor dequantise(const Tensor& symbols, int64_t levels, const Rng& rng, int64_t first) {
-  check(symbols.rank() == 2 && symbols.dtype() == DType::i32, "dequantise",
-        "symbols must be [B, D] i32, got ", symbols.shape(), ' ', name(symbols.dtype()));
-  check(levels > 0, "dequantise", "needs a positive number of levels, got ", levels);
-  const int64_t rows = symbols.dim(0), dims = symbols.dim(1);
-  Tensor y = Tensor::empty(symbols.shape(), DType::f64);
-  for (int64_t i = 0; i < rows; ++i) {
-    const Tensor u = rng.split(static_cast<uint64_t>(first + i)).uniform({dims}, DType::f64);
-    for (int64_t d = 0; d < dims; ++d)
-      y.mutable_data<double>()[i * dims + d] =
-          2 * (symbols.data<int32_t>()[i * dims + d] + u.data<double>()[d]) /
-              static_cast<double>(levels) -
-          1;
-  }
-  return y;
-}
-
-Tensor quantise(const Tensor& y, int64_t levels) {
-  Tensor symbols = Tensor::empty(y.shape(), DType::i32);
-  for (int64_t i = 0; i < y.numel(); ++i) {
-    const double cell = std::floor((y.item(i) + 1) * 0.5 * static_cast<double>(levels));
-    symbols.mutable_data<int32_t>()[i] =
-        static_cast<int32_t>(std::clamp(cell, 0.0, static_cast<double>(levels - 1)));
-  }
-  return symbols;
-}
-
-double bits_of(double nats, int64_t dims, int64_t levels) {
-  return -nats / std::numbers::ln2 +
-         static_cast<double>(dims) * std::log2(static_cast<double>(levels) / 2);
 }
 
 }  // namespace kindred::diffusion

@@ -6,21 +6,29 @@
 //   dz/dphi = R (c_skip x - D) / (sigma sigma_data),  c_skip = sigma_data^2/R^2:
 // minus the network F of an EDM-preconditioned denoiser; bounded, and zero for Gaussian data of
 // that width, so that an adaptive solver needs few steps (a third fewer than in ln(sigma)). Every
-// path has the same likelihood in these variables. B: samples, D: dimensions.
+// path has the same likelihood in these variables. B: samples, D: dimensions, P: probes.
 #pragma once
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "autodiff/rng.h"
+#include "diffusion/levels.h"
 #include "diffusion/ode.h"
 #include "diffusion/precondition.h"
 
 namespace kindred::diffusion {
 
-/// exact: D reverse passes an evaluation; hutchinson: one, with a Rademacher probe that stays the
-/// same for the whole solve of a sample (Skilling 1989, Hutchinson 1990).
+/// exact: D reverse passes an evaluation; hutchinson: one a probe v, E[v v^T] = I, which stays the
+/// same for the whole solve of a sample (Skilling 1989, Hutchinson 1990): a field that changes from
+/// step to step has no adaptive step size.
 enum class Divergence { exact, hutchinson };
+
+/// Per dimension, rademacher probes have the lower variance: 2 (|A|^2 - sum A_ii^2) against 2 |A|^2
+/// for the symmetric part A of the Jacobian.
+enum class ProbeKind { rademacher, gaussian };
+/// "rademacher" or "gaussian"; usage error otherwise.
+ProbeKind parse_probe(const std::string& word);
 
 /// Ends of the flow in the variable x0 + sigma eps.
 struct NoiseRange {
@@ -34,31 +42,27 @@ NoiseRange noise_range(const GaussianPath& path, double sigma_data);
 struct FlowOptions {
   OdeOptions ode = {};
   Divergence divergence = Divergence::hutchinson;
+  int64_t probes = 1;  ///< hutchinson: P, on one trajectory; the answer is their mean
+  ProbeKind probe = ProbeKind::rademacher;
+  int64_t rows_per_probe = 1;  ///< consecutive rows that share their probes: draws of one element
   /// Log-density of the prior at x [D]; empty: N(0, prior_sd^2 I). Tests pass the true marginal.
   std::function<double(std::span<const double> x)> log_prior = {};
 };
 
 struct LogDensity {
   std::vector<double> nats;          ///< log p of each sample, at sigma_min
-  std::vector<int64_t> evaluations;  ///< of the denoiser and its reverse pass, per sample
+  std::vector<double> variance;      ///< of nats over probes, from the spread of P >= 2; else empty
+  std::vector<int64_t> evaluations;  ///< of the denoiser and its reverse passes, per sample
 };
 
-/// log p of x [B, D] f64. The probe of row k comes from rng.split(first + k), so results do not
-/// depend on how a data set is cut into batches. Runs without a graph of the parameters.
+/// log p of x [B, D] f64. The probes of row k come from rng.split(first + k / rows_per_probe), so
+/// results do not depend on how a data set is cut into batches. Runs without a graph of the
+/// parameters. Usage error for P < 1.
 LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRange& range,
                        const Rng& rng, int64_t first = 0, const FlowOptions& options = {});
 
 /// The flow alone: moves x [B, D] f64 from one noise level to another (encoding, or sampling).
 OdeSolution flow(const Denoiser& denoiser, const Tensor& x, double sigma_from, double sigma_to,
                  double sigma_data, const OdeOptions& options = {});
-
-/// Integers k in [0, K) as points of [-1, 1]: y = 2 (k + u)/K - 1 with u ~ U[0, 1)^D. symbols: i32
-/// [B, D]; the noise of row k comes from rng.split(first + k). Returns f64.
-Tensor dequantise(const Tensor& symbols, int64_t levels, const Rng& rng, int64_t first = 0);
-/// The inverse: floor((y + 1) K / 2), clamped to [0, K). Any float dtype -> i32.
-Tensor quantise(const Tensor& y, int64_t levels);
-/// Bits of a sample of `dims` integers of K levels, from the log-density of its dequantised point:
-/// -log2 p(y) + D log2(K / 2), because y has K/2 cells a unit.
-double bits_of(double nats, int64_t dims, int64_t levels);
 
 }  // namespace kindred::diffusion

@@ -22,7 +22,7 @@ Moments moments(const data::Batch& batch, int64_t levels) {
 }
 
 Tensor model_elements(const data::Batch& batch, const data::DataSpec& spec, double scale,
-                      const Rng& rng, const char* where) {
+                      const Rng& rng, const char* where, Encoding encoding) {
   if (spec.levels == 0) {
     check(batch.values.defined() && batch.values.rank() == 2 && batch.values.dim(1) == spec.length,
           where, "needs values [B, ", spec.length, "]");
@@ -34,7 +34,7 @@ Tensor model_elements(const data::Batch& batch, const data::DataSpec& spec, doub
   const Tensor& k = batch.symbols;
   check(k.defined() && k.rank() == 2 && k.dim(1) == spec.length, where, "needs symbols [B, ",
         spec.length, "]");
-  Tensor x = rng.uniform(k.shape());
+  Tensor x = encoding == Encoding::centre ? Tensor::full(k.shape(), 0.5) : rng.uniform(k.shape());
   const float width = 2.0f / static_cast<float>(spec.levels);
   for (int64_t i = 0; i < k.numel(); ++i) {
     float& y = x.mutable_data<float>()[i];

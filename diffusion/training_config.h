@@ -25,6 +25,7 @@ struct TrainingConfig {
   double draw_min = 0, draw_max = 0;
   bool stratified = true;
   int64_t fourier = -1;
+  std::string encoding = "uniform";
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
@@ -66,6 +67,9 @@ struct TrainingConfig {
     visit("fourier", self.fourier,
           "pairs of Fourier features of the noisy input, for quantised data; -1: 2 for images, 0 "
           "for points");
+    visit("encoding", self.encoding,
+          "integers as training sees them: uniform (noise in their cell, fresh in every batch), or "
+          "centre of the cell (VDM; for the bounds)");
   }
 };
 

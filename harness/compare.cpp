@@ -49,6 +49,7 @@ void put_likelihood(json& row, const Likelihood& l, const data::DataSpec& spec) 
   row[key] = l.bits_per_symbol();
   row["std_error"] = l.std_error();
   for (const auto& [metric, value] : l.metrics) row["metrics"][metric] = value;
+  for (const auto& [metric, kind] : l.metric_kinds) row["metric_kinds"][metric] = name(kind);
   row["note"] = l.note;
   row["evaluations"] = l.evaluations;
   json elements = json::array(), symbols = json::array();

@@ -2,6 +2,7 @@
 // kind, and samples. Families are objectives on backbones.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,6 +31,8 @@ struct Likelihood {
   std::string unit;                ///< of `bits` a symbol, as "MSE"; empty: DataSpec::unit()
   /// Further figures over everything scored, in the order of a table: accuracy, mse, rmse ...
   std::vector<std::pair<std::string, double>> metrics;
+  /// Kinds of those metrics that are likelihoods themselves.
+  std::map<std::string, Kind> metric_kinds;
   /// Mean score: bits a symbol, or mean squared error.
   double bits_per_symbol() const;
   /// A metric by name; NaN if there is none.
@@ -81,6 +84,12 @@ struct SampleOptions {
   std::function<void(int64_t sample, int32_t symbol)> drawn = {};
 };
 
+/// What a snapshot says of the training behind it.
+struct TrainedOn {
+  const Settings& settings;
+  int64_t levels;  ///< of its data, 0: real values; -1: the snapshot does not say
+};
+
 class Objective {
  public:
   virtual ~Objective() = default;
@@ -111,6 +120,9 @@ class Objective {
   virtual Parity parity(const data::Batch& batch) const;
   /// All parameters and buffers, tied ones once, with stable addresses.
   virtual std::vector<nn::NamedParameter> parameters() = 0;
+  /// Called when a snapshot is restored into a run of other settings or data: throws Fault::snapshot where
+  /// the parameters would fit but mean something else.
+  virtual void check_trained(const TrainedOn&) const {}
   /// Second names of tied parameters: {alias path, canonical path}.
   virtual std::vector<std::pair<std::string, std::string>> aliases() const { return {}; }
   /// What a likelihood of this objective is counted in: "bits/label", "MSE"; empty: DataSpec::unit().

@@ -94,6 +94,7 @@ Snapshot Run::capture() {
   s.rng.push_back({"run", rng_.key(), static_cast<uint64_t>(progress_.step), 0});
   s.data.name = spec().name;
   s.data.source_sha256 = spec().sha256;
+  s.data.levels = spec().levels;
   s.data.perm_key = rng_.split("data").key();
   s.data.global_sample = static_cast<uint64_t>(progress_.examples);
   s.loop.step = static_cast<uint64_t>(progress_.step);
@@ -118,6 +119,8 @@ void Run::restore(const Snapshot& s, bool other_data) {
   if (s.averages.empty() != (ema_ == nullptr))
     fail(Fault::snapshot, "restore", s.averages.empty() ? "the run keeps an average (train.ema), the snapshot has none"
                                                   : "the snapshot has an average, the run keeps none (train.ema = 0)");
+
+  objective_->check_trained({Settings::from_text(s.config, "snapshot"), s.data.levels});
 
   Staging staging;
   std::vector<PathTensor> parameters;

@@ -213,6 +213,8 @@ Snapshot decode_verified(const Hdf5Reader& file) {
     s.rng.push_back({take_text(streams, at, 32), take_u64(streams, at + 32),
                      take_u64(streams, at + 40), take_u64(streams, at + 48)});
   data_fields(AttributeReader{file, "/data"}, s.data);
+  if (file.has("/data@levels"))
+    s.data.levels = static_cast<int64_t>(file.attribute("/data", "levels").u64());
   loop_fields(AttributeReader{file, "/loop"}, s.loop);
   s.metrics = get_metrics(file);
   s.provenance = file.dataset("/provenance").text();
@@ -297,6 +299,8 @@ std::string encode_snapshot(const Snapshot& s) {
   file.attribute("/rng", "algorithm", Hdf5Value::of(std::string("philox4x32-10")));
   file.group("/data");
   data_fields(AttributeWriter{file, "/data"}, s.data);
+  if (s.data.levels >= 0)
+    file.attribute("/data", "levels", Hdf5Value::of(static_cast<uint64_t>(s.data.levels)));
   file.group("/loop");
   loop_fields(AttributeWriter{file, "/loop"}, s.loop);
   put_metrics(file, s.metrics);

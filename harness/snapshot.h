@@ -7,7 +7,7 @@
 //   /optimizer        type, step, hyper; slots/<slot>/<as in params>
 //   /ema/<k>/...      decay, updates; since 1.1 warmup, halflife, ramp (see optim/ema.h)
 //   /schedule         kind, params; /rng algorithm, streams
-//   /data             name, source_sha256, split_rule, perm_key, global_sample, epoch
+//   /data             name, source_sha256, split_rule, perm_key, global_sample, epoch; since 1.1 levels
 //   /loop             step, tokens, flops, wall_s, ...; /metrics/<set>/{step,<name>}
 //   /provenance, /digests
 //
@@ -66,6 +66,7 @@ struct RngStream {
 struct DataState {
   std::string name, source_sha256, split_rule;
   uint64_t perm_key = 0, global_sample = 0, epoch = 0;
+  int64_t levels = -1;  ///< of its symbols, 0: real values; -1: a file of format 1.0 does not say
 };
 
 struct LoopState {
