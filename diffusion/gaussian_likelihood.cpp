@@ -153,9 +153,10 @@ struct Evaluations {
 Evaluations evaluations_of(const Scores& scores) {
   Evaluations e{0, 0};
   for (const int64_t n : scores.evaluations) {
-    e.mean += static_cast<double>(n) / static_cast<double>(scores.evaluations.size());
+    e.mean += static_cast<double>(n);
     e.most = std::max(e.most, static_cast<double>(n));
   }
+  e.mean /= std::max<double>(1, static_cast<double>(scores.evaluations.size()));
   return e;
 }
 

@@ -332,6 +332,7 @@ class Reproduction {
       const Likelihood l = score(run, run.eval_split(), job.who(), control_.progress);
       for (const auto& [name, value] : results_of(l, run)) results[name] = value;
       row["kind"] = name(l.kind);
+      for (const auto& [metric, kind] : l.metric_kinds) row["metric_kinds"][metric] = name(kind);
       row["note"] = l.note;
       row["evaluations"] = json::object();
       folder.keep(row);

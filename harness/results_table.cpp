@@ -43,22 +43,33 @@ std::string megabytes(const json& row, const char* key) {
   return text;
 }
 
-/// Metrics that rows have beside their score; `mse` is the
-/// score itself.
+/// Metrics that rows have beside their score; `mse` is the score itself, and `NAME_se` stands in the
+/// cell of NAME.
 std::vector<std::string> metric_names(const std::vector<json>& rows) {
   std::vector<std::string> names;
   for (const json& row : rows) {
     const json metrics = row.value("metrics", json::object());
     for (const auto& [key, value] : metrics.items())
-      if (key != "mse" && std::find(names.begin(), names.end(), key) == names.end()) names.push_back(key);
+      if (key != "mse" && !(key.ends_with("_se") && metrics.contains(key.substr(0, key.size() - 3))) &&
+          std::find(names.begin(), names.end(), key) == names.end())
+        names.push_back(key);
   }
   return names;
 }
 std::string metric_cell(const json& row, const std::string& metric) {
   if (!row.contains("metrics") || !row["metrics"].contains(metric) || row["metrics"][metric].is_null()) return "-";
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4f", row["metrics"][metric].get<double>());
-  return text;
+  const json& metrics = row["metrics"];
+  char text[96];
+  std::snprintf(text, sizeof text, "%.4f", metrics[metric].get<double>());
+  std::string cell = text;
+  if (metrics.contains(metric + "_se") && metrics[metric + "_se"].is_number()) {
+    std::snprintf(text, sizeof text, " +- %.4f", metrics[metric + "_se"].get<double>());
+    cell += text;
+  }
+  // A metric that is a likelihood itself has a kind of its own.
+  const json kinds = row.value("metric_kinds", json::object());
+  if (kinds.contains(metric)) cell += " (" + kinds[metric].get<std::string>() + ")";
+  return cell;
 }
 
 }  // namespace

@@ -88,6 +88,20 @@ TEST_CASE("divergence of a linear field is its trace, for every row") {
   CHECK(divergence_hutchinson(still, x, x).second.item(1) == 0);
 }
 
+TEST_CASE("several probes on one graph give the estimates of each alone") {
+  const Tensor a = draw("a", {3, 3}), x = draw("x", {4, 3});
+  const TensorFunction f = [&](const Tensor& t) { return tanh(linear(t, a)); };
+  const std::vector<Tensor> probes{draw("v", {4, 3}), draw("w", {4, 3}), draw("u", {4, 3})};
+  const auto [y, all] = divergence_hutchinson(f, x, std::span<const Tensor>(probes));
+  REQUIRE(all.shape() == Shape{4, 3});
+  CHECK(relative_difference(y, f(x)) == 0);
+  for (int p = 0; p < 3; ++p) {
+    const Tensor one = divergence_hutchinson(f, x, probes[p]).second;
+    for (int b = 0; b < 4; ++b) CHECK(all.item(3 * b + p) == one.item(b));
+  }
+  CHECK_THROWS_AS(divergence_hutchinson(f, x, std::span<const Tensor>()), Error);
+}
+
 TEST_CASE("Hutchinson's estimate is unbiased") {
   const Tensor a = draw("a", {3, 3}), x = Tensor::zeros({4000, 3}, DType::f64);
   const Tensor d = divergence_hutchinson([&](const Tensor& t) { return linear(t, a); }, x,

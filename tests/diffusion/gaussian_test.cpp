@@ -186,7 +186,8 @@ TEST_CASE("objective: likelihood of dequantised symbols is the closed form", "[g
   CHECK(result.bits.size() == 20);
   CHECK(result.evaluations > 8);
   CHECK_THAT(result.note, Catch::Contains("rtol") && Catch::Contains("Rademacher") &&
-                              Catch::Contains("16 levels"));
+                              Catch::Contains("16 levels") && Catch::Contains("network evaluations") &&
+                              Catch::Contains("at most"));
 
   const Tensor y = dequantise(dataset->elements(data::Split::test, 0, 20).symbols, 16,
                               Rng(6).split("dequantise"));
@@ -208,6 +209,90 @@ TEST_CASE("objective: likelihood of dequantised symbols is the closed form", "[g
       objective.likelihood(*dataset, data::Split::test, Rng(6), options);
   REQUIRE(part.bits.size() == 5);
   for (int i = 0; i < 5; ++i) CHECK(part.bits[i] == Approx(result.bits[i]).margin(1e-4));
+}
+
+TEST_CASE("objective: three numbers with their kinds, parts and errors", "[gaussian]") {
+  GaussianConfig config;
+  config.training.fourier = 0;  // the oracle reads the bare input
+  config.training.sigma_data = 0.6;
+  config.likelihood.report = "all";
+  config.likelihood.probes = 2;
+  const auto dataset = symbols_dataset(20);
+  const auto score = [&](const std::string& bits, const harness::LikelihoodOptions& options) {
+    config.likelihood.bits = bits;
+    return GaussianObjective(image_spec(16), harness::AnyBackbone(OracleBackbone{-0.1, 0.55, 0.6}), config)
+        .likelihood(*dataset, data::Split::test, Rng(6), options);
+  };
+  int64_t last = 0;
+  harness::LikelihoodOptions options;
+  options.batch = 8;
+  options.progress = [&](int64_t done, int64_t total) {
+    CHECK(total == 20);
+    CHECK(done >= last);
+    last = done;
+  };
+  const harness::Likelihood ode = score("ode", options);
+  CHECK(last == 20);
+  last = 0;
+  const harness::Likelihood vdm = score("vdm", options);
+  last = 0;
+  const harness::Likelihood eps = score("ode_eps", options);
+  CHECK(ode.kind == harness::Kind::estimate);
+  CHECK(eps.kind == harness::Kind::bound);
+  CHECK(vdm.kind == harness::Kind::bound);
+  CHECK_THAT(vdm.note, Catch::Contains("VDM") && Catch::Contains("centres of their cells"));
+  CHECK_THAT(eps.note, Catch::Contains("residual") && Catch::Contains("2 Rademacher probes"));
+  CHECK(ode.metric("bpd_ode") == Approx(ode.bits_per_symbol()));
+  for (const harness::Likelihood* l : {&ode, &eps, &vdm}) {
+    CHECK(l->metric("bpd_ode") == ode.metric("bpd_ode"));
+    CHECK(l->metric("bpd_ode_eps") == Approx(eps.bits_per_symbol()));
+    CHECK(l->metric("bpd_vdm") == Approx(vdm.bits_per_symbol()));
+    CHECK(l->metric("bpd_ode_se") == Approx(ode.std_error()));
+    for (const char* name : {"bpd_ode_probes_se", "bpd_ode_eps_se", "bpd_ode_eps_probes_se", "residual_bpd",
+                             "bpd_vdm_se", "bpd_vdm_draws_se", "prior_bpd", "diffusion_bpd", "decoder_bpd",
+                             "nfe_ode", "nfe_ode_max", "nfe_vdm"})
+      CHECK(std::isfinite(l->metric(name)));
+    CHECK(l->metric_kinds.at("bpd_ode") == harness::Kind::estimate);
+    CHECK(l->metric_kinds.at("bpd_vdm") == harness::Kind::bound);
+    CHECK(l->metric("prior_bpd") + l->metric("diffusion_bpd") + l->metric("decoder_bpd") ==
+          Approx(vdm.bits_per_symbol()));
+  }
+  CHECK(vdm.evaluations == 16);
+  CHECK(ode.metric("nfe_ode_max") >= ode.metric("nfe_ode"));
+  // Uniform symbols under a normal model: no code is shorter than their entropy of 4 bits.
+  CHECK(vdm.bits_per_symbol() > 4);
+  CHECK(eps.bits_per_symbol() > 4);
+
+  // Several draws with noisy divergences are no bound; neither the batch nor the limit moves a bit of it.
+  config.likelihood.draws = 3;
+  CHECK(score("ode_eps", {.batch = 64, .progress = {}}).kind == harness::Kind::estimate);
+  config.likelihood.divergence = "exact";
+  CHECK(score("ode_eps", {.batch = 64, .progress = {}}).kind == harness::Kind::bound);
+  config.likelihood.draws = 1;
+  config.likelihood.report = "main";
+  const harness::Likelihood part = score("vdm", {.batch = 3, .limit = 5, .progress = {}});
+  CHECK(part.metrics.empty());
+  for (int i = 0; i < 5; ++i) CHECK(part.bits[i] == Approx(vdm.bits[i]).epsilon(1e-5));
+}
+
+TEST_CASE("objective: trained on cell centres, integers are no longer spread", "[gaussian]") {
+  GaussianConfig config;
+  config.training.fourier = 0;
+  config.training.sigma_data = 0.5;
+  config.training.weighting = "importance";
+  config.training.encoding = "centre";
+  // Data of one symbol: its centre is all there is, and the denoiser that says so makes no error.
+  data::Batch batch;
+  batch.symbols = Tensor::full({64, 12}, 3, DType::i32);
+  const double centre = 2 * 3.5 / 16 - 1;
+  const auto loss = [&] {
+    return GaussianObjective(image_spec(16), harness::AnyBackbone(OracleBackbone{centre, 1e-9, 0.5}), config)
+        .loss(batch, Rng(3), true)
+        .item();
+  };
+  CHECK(loss() < 1e-4);
+  config.training.encoding = "uniform";
+  CHECK(loss() > 1e-2);
 }
 
 TEST_CASE("objective: real vectors are scored in their own units", "[gaussian]") {
@@ -365,6 +450,26 @@ TEST_CASE("objective: what it cannot do is a usage error", "[gaussian]") {
   config = {};
   config.training.weighting = "none";
   CHECK_THROWS_WITH(make(image_spec(16), config), Catch::Contains("weighting"));
+  const auto refused = [&](const char* reason, const auto& spoil, const data::DataSpec& spec = image_spec(16)) {
+    GaussianConfig bad;
+    bad.training.fourier = 0;
+    spoil(bad.likelihood);
+    CHECK_THROWS_WITH(make(spec, bad), Catch::Contains(reason));
+  };
+  refused("probes", [](LikelihoodConfig& c) { c.probes = 0; });
+  refused("draws", [](LikelihoodConfig& c) { c.draws = 0; });
+  refused("no cells", [](LikelihoodConfig& c) { c.draws = 2; }, point_spec());
+  refused("vdm_draws", [](LikelihoodConfig& c) { c.vdm_draws = 0; });
+  refused("ode, ode_eps, vdm", [](LikelihoodConfig& c) { c.bits = "elbo"; });
+  refused("main, all", [](LikelihoodConfig& c) { c.report = "both"; });
+  refused("centre, uniform", [](LikelihoodConfig& c) { c.bound_encoding = "none"; });
+  refused("rademacher, gaussian", [](LikelihoodConfig& c) { c.probe = "sphere"; });
+  refused("trained from 0.000", [](LikelihoodConfig& c) { c.bits_sigma_min = 1e-5; });
+  refused("to 200", [](LikelihoodConfig& c) { c.bits_sigma_max = 200; });
+  refused("not below", [](LikelihoodConfig& c) { c.bits_sigma_min = 2, c.bits_sigma_max = 1; });
+  data::DataSpec large = image_spec(16);
+  large.height = 8, large.width = 5, large.length = 80;
+  refused("80 dimensions", [](LikelihoodConfig& c) { c.divergence = "exact"; }, large);
   config = {};
   config.training.path = "vp";
   config.training.sigma_max = 3;

@@ -284,6 +284,30 @@ TEST_CASE("run: a snapshot of another run is refused and changes nothing") {
   refused("backbone", points_run(with("model.depth", "3")));
 }
 
+TEST_CASE("run: a diffusion model is not scored on levels or noise that it was not trained on") {
+  const auto cells = [](int64_t levels, const Pairs& more = {}) {
+    return Run(tiny_settings("gaussian", "mlp", more), tiny_generated("moons", levels));
+  };
+  Run trained = cells(16);
+  trained.step();
+  const Snapshot snapshot = trained.capture();
+  CHECK(snapshot.data.levels == 16);
+  const auto refused = [&](const char* reason, Run other) {
+    CAPTURE(reason);
+    CHECK_THAT(message_of(Fault::snapshot, [&] { other.restore(snapshot, /*other_data=*/true); }),
+               Catch::Contains(reason));
+  };
+  refused("data of 16 levels, these are 8 levels", cells(8));
+  refused("these are real values", points_run());
+  refused("sigma from 0.0001", cells(16, {{"objective.sigma_min", "1e-4"}}));
+  refused("to 900", cells(16, {{"objective.sigma_max", "900"}}));
+  refused("preconditioning edm", cells(16, {{"objective.path", "vp"}}));
+  cells(16, {{"objective.bits_sigma_min", "0.01"}, {"objective.bits", "vdm"}}).restore(snapshot, true);
+  Snapshot old = snapshot;  // of format 1.0
+  old.data.levels = -1;
+  cells(8).restore(old, true);
+}
+
 TEST_CASE("run: a snapshot that lacks a part is refused and changes nothing") {
   Run run = points_run({{"train.ema", "0.9"}}), other = points_run({{"train.ema", "0.9"}});
   for (int i = 0; i < 2; ++i) other.step();

@@ -155,6 +155,10 @@ TEST_CASE("a snapshot comes back bit for bit") {
   CHECK(r.data.name == s.data.name);
   CHECK(r.data.source_sha256 == s.data.source_sha256);
   CHECK(r.data.global_sample == 76800);
+  CHECK(r.data.levels == -1);  // as in a file of format 1.0, which has no such attribute
+  Snapshot counted = s;
+  counted.data.levels = 17;
+  CHECK(decode_snapshot(encode_snapshot(counted), "memory").data.levels == 17);
   CHECK(r.loop.tokens == 123456789012345ull);
   CHECK(r.loop.flops == 1.5e15);
   CHECK(r.loop.wall_s == 12.25);
