@@ -147,9 +147,8 @@ Tensor GaussianObjective::loss(const data::Batch& batch, const Rng& rng, bool tr
                   config_.training.matching == "denoising" && config_.training.network == "score",
                   kWhere);
   measure(batch);
-  const Tensor x0 = model_elements(batch, spec_, unit(),
-                                   parse_encoding("objective.encoding", config_.training.encoding),
-                                   rng.split("dequantise"), kWhere);
+  const Tensor x0 = model_elements(batch, spec_, unit(), rng.split("dequantise"), kWhere,
+                                   parse_encoding("objective.encoding", config_.training.encoding));
   Tensor labels;
   if (config_.conditional.conditional) {
     check(batch.labels.defined(), kWhere, "the data \"", spec_.name, "\" gave no labels");

@@ -61,8 +61,8 @@ struct Scoring {
                    .batch = batch,
                    .progress = progress};
     options.divergence = exact() ? Divergence::exact : Divergence::hutchinson;
-    options.probes = config.probes;
-    options.probe = parse_probe(config.probe);
+    options.probes = config.divergence_probes;
+    options.probe = parse_probe(config.divergence_probe, "objective.divergence_probe");
     return options;
   }
 
@@ -78,9 +78,9 @@ struct Scoring {
     if (exact()) {
       text << "exact divergence";
     } else {
-      text << "Hutchinson divergence, " << config.probes
-           << (config.probe == "gaussian" ? " Gaussian" : " Rademacher")
-           << (config.probes == 1 ? " probe" : " probes") << " an element";
+      text << "Hutchinson divergence, " << config.divergence_probes << " "
+           << config.divergence_probe << (config.divergence_probes == 1 ? " probe" : " probes")
+           << " an element";
     }
     return text.str();
   }
@@ -200,13 +200,13 @@ void check_likelihood(const LikelihoodConfig& c, const data::DataSpec& spec) {
   check_word(c.bits, {"ode", "ode_eps", "vdm"}, "objective.bits");
   check_word(c.report, {"main", "all"}, "objective.report");
   check_word(c.divergence, {"auto", "hutchinson", "exact"}, "objective.divergence");
-  parse_probe(c.probe);
+  parse_probe(c.divergence_probe, "objective.divergence_probe");
   parse_encoding("objective.bound_encoding", c.bound_encoding);
   const auto positive = [](const char* key, int64_t value, const char* what) {
     check(value >= 1, key, value, ' ', what, "; at least 1");
   };
   check(c.rtol > 0, "objective.rtol", "must be positive, got ", c.rtol);
-  positive("objective.probes", c.probes, "probes of an element");
+  positive("objective.divergence_probes", c.divergence_probes, "probes of an element");
   positive("objective.draws", c.draws, "draws of an element");
   positive("objective.vdm_draws", c.vdm_draws, "noise levels of an element");
   positive("objective.max_steps", c.max_steps, "solver steps");
@@ -228,7 +228,7 @@ namespace {
 /// are passed once in three million draws.
 std::pair<double, double> trained_sigmas(const TrainingConfig& c, const GaussianPath& path) {
   double low = path.sigma(path.t_min), high = path.sigma(path.t_max);
-  if (c.weighting == "edm" || (c.weighting == "auto" && path.name == "edm")) {
+  if (c.weighting == "edm" || (c.weighting == "auto" && path.name == "edm" && c.levels == 0)) {
     low = std::min(low, std::exp(c.p_mean - 5 * c.p_std));
     high = std::max(high, std::exp(c.p_mean + 5 * c.p_std));
   }
@@ -268,8 +268,8 @@ void GaussianObjective::check_trained(const harness::TrainedOn& trained) const {
   harness::Settings settings = trained.settings;
   settings.read("objective", before);
   const GaussianPath path = training_path(before);
-  const std::string was = preconditioning_name(before, path),
-                    is = preconditioning_name(config_.training, path_);
+  const std::string was = training_scaling(before, path),
+                    is = training_scaling(config_.training, path_);
   if (was != is)
     fail(Fault::snapshot, "objective gaussian", "the snapshot's network has the preconditioning ",
          was, ", these settings make it ", is,

@@ -62,8 +62,8 @@ Tensor scaled_state(const Tensor& x, double radius, int64_t extra) {
 }
 
 /// Probes of every row of x [B, D]: P tensors [B, D].
-std::vector<Tensor> draw_probes(const Tensor& x, const Rng& rng, int64_t first,
-                                const FlowOptions& options) {
+std::vector<Tensor> row_probes(const Tensor& x, const Rng& rng, int64_t first,
+                               const FlowOptions& options) {
   const int64_t rows = x.dim(0), dims = x.dim(1);
   std::vector<Tensor> probes;
   for (int64_t k = 0; k < options.probes; ++k) {
@@ -71,9 +71,7 @@ std::vector<Tensor> draw_probes(const Tensor& x, const Rng& rng, int64_t first,
     for (int64_t i = 0; i < rows; ++i) {
       Rng stream = rng.split(static_cast<uint64_t>(first + i / options.rows_per_probe));
       if (k > 0) stream = stream.split("probe").split(static_cast<uint64_t>(k));
-      const Tensor v = options.probe == ProbeKind::rademacher
-                           ? stream.rademacher({dims}, DType::f64)
-                           : stream.normal({dims}, DType::f64);
+      const Tensor v = draw_probes(options.probe, 1, {1, dims}, stream, DType::f64);
       std::copy_n(v.data<double>(), dims, all.mutable_data<double>() + i * dims);
     }
     probes.push_back(std::move(all));
@@ -102,12 +100,6 @@ void check_points(const Tensor& x, double sigma_from, double sigma_to, double si
 }
 }  // namespace
 
-ProbeKind parse_probe(const std::string& word) {
-  return choose<ProbeKind>(
-      word, {{"rademacher", ProbeKind::rademacher}, {"gaussian", ProbeKind::gaussian}},
-      "objective.probe");
-}
-
 NoiseRange noise_range(const GaussianPath& path, double sigma_data) {
   return {path.sigma(path.t_min), path.sigma(path.t_max), path.prior_sigma(), sigma_data};
 }
@@ -122,7 +114,7 @@ LogDensity log_density(const Denoiser& denoiser, const Tensor& x, const NoiseRan
   check(probes >= 1 && options.rows_per_probe >= 1, "likelihood", "needs at least one probe, got ",
         options.probes, " for every ", options.rows_per_probe, " rows");
   const std::vector<Tensor> drawn =
-      exact ? std::vector<Tensor>{} : draw_probes(x, rng, first, options);
+      exact ? std::vector<Tensor>{} : row_probes(x, rng, first, options);
 
   // State: z and, last, each probe's integrated divergence per dimension (the unit of a tolerance
   // on bits/dim).

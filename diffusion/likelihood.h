@@ -14,6 +14,7 @@
 
 #include "autodiff/rng.h"
 #include "diffusion/levels.h"
+#include "diffusion/matching.h"
 #include "diffusion/ode.h"
 #include "diffusion/precondition.h"
 
@@ -23,12 +24,6 @@ namespace kindred::diffusion {
 /// same for the whole solve of a sample (Skilling 1989, Hutchinson 1990): a field that changes from
 /// step to step has no adaptive step size.
 enum class Divergence { exact, hutchinson };
-
-/// Per dimension, rademacher probes have the lower variance: 2 (|A|^2 - sum A_ii^2) against 2 |A|^2
-/// for the symmetric part A of the Jacobian.
-enum class ProbeKind { rademacher, gaussian };
-/// "rademacher" or "gaussian"; usage error otherwise.
-ProbeKind parse_probe(const std::string& word);
 
 /// Ends of the flow in the variable x0 + sigma eps.
 struct NoiseRange {
@@ -43,7 +38,7 @@ struct FlowOptions {
   OdeOptions ode = {};
   Divergence divergence = Divergence::hutchinson;
   int64_t probes = 1;  ///< hutchinson: P, on one trajectory; the answer is their mean
-  ProbeKind probe = ProbeKind::rademacher;
+  Probe probe = Probe::rademacher;
   int64_t rows_per_probe = 1;  ///< consecutive rows that share their probes: draws of one element
   /// Log-density of the prior at x [D]; empty: N(0, prior_sd^2 I). Tests pass the true marginal.
   std::function<double(std::span<const double> x)> log_prior = {};

@@ -1,5 +1,5 @@
-// How the objective "gaussian" scores: which of its three numbers, the solver of the probability-flow
-// equation, draws and probes.
+// How the objective "gaussian" scores: which of its three numbers, the solver of the
+// probability-flow equation, draws and probes.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -13,8 +13,8 @@ struct LikelihoodConfig {
   std::string bits = "ode";
   std::string report = "main";
   std::string divergence = "auto";
-  std::string probe = "rademacher";
-  int64_t probes = 1;
+  std::string divergence_probe = "rademacher";
+  int64_t divergence_probes = 1;
   int64_t draws = 1;
   double rtol = 1e-3;
   int64_t max_steps = 2000;
@@ -32,8 +32,8 @@ struct LikelihoodConfig {
           "likelihood: main, or all: the other two numbers and their parts beside it");
     visit("divergence", self.divergence,
           "likelihood: hutchinson, exact (64 dimensions at most), or auto (exact up to 8)");
-    visit("probe", self.probe, "hutchinson: rademacher or gaussian");
-    visit("probes", self.probes,
+    visit("divergence_probe", self.divergence_probe, "hutchinson: rademacher, gaussian or sphere");
+    visit("divergence_probes", self.divergence_probes,
           "hutchinson: probes of an element on one solution; 2 or more give a standard error");
     visit("draws", self.draws,
           "bits ode, ode_eps: importance-weighted draws of an element (the noise in its cells, or "

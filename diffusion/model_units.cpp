@@ -22,7 +22,7 @@ Moments moments(const data::Batch& batch, int64_t levels) {
 }
 
 Tensor model_elements(const data::Batch& batch, const data::DataSpec& spec, double scale,
-                      Encoding encoding, const Rng& rng, const char* where) {
+                      const Rng& rng, const char* where, Encoding encoding) {
   if (spec.levels == 0) {
     check(batch.values.defined() && batch.values.rank() == 2 && batch.values.dim(1) == spec.length,
           where, "needs values [B, ", spec.length, "]");

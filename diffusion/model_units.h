@@ -15,9 +15,10 @@ struct Moments {
 /// Over all numbers of a batch, in the units of real values; symbols as their cells on [-1, 1]: the
 /// uniform noise inside a cell adds (2/K)^2 / 12 to the variance.
 Moments moments(const data::Batch& batch, int64_t levels);
-/// x [B, D] f32 of a training batch: encoded symbols, or real values times `scale`. Usage error
+/// x [B, D] f32 of a training batch: symbols as points of their cells (fresh uniform ones, or the
+/// centres), or real values times `scale`. Usage error
 /// under `where` for a batch that does not fit the spec.
 Tensor model_elements(const data::Batch& batch, const data::DataSpec& spec, double scale,
-                      Encoding encoding, const Rng& rng, const char* where);
+                      const Rng& rng, const char* where, Encoding encoding = Encoding::uniform);
 
 }  // namespace kindred::diffusion

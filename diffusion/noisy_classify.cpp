@@ -81,8 +81,7 @@ Tensor NoisyClassify::logits(const Tensor& x, const Tensor& sigma,
 Tensor NoisyClassify::loss(const data::Batch& batch, const Rng& rng, bool training) const {
   measure(batch);
   check(batch.labels.defined(), kWhere, "the data \"", spec_.name, "\" gave no labels");
-  const Tensor x0 =
-      model_elements(batch, spec_, unit(), Encoding::uniform, rng.split("dequantise"), kWhere);
+  const Tensor x0 = model_elements(batch, spec_, unit(), rng.split("dequantise"), kWhere);
   const Rng noise = rng.split("diffusion");
   const std::vector<double> drawn =
       draw_levels(trained_levels(path_), x0.dim(0), noise.split("level"), true);

@@ -16,8 +16,8 @@ enum class Matching { denoising, implicit, sliced, sliced_vr };
 /// Usage error under `key` for another word.
 Matching parse_matching(const std::string& word, const std::string& key);
 
-/// Usage error where train.recompute is asked of a loss that takes derivatives of the network inside
-/// itself (`first_order` false): those need all that recomputation would let go.
+/// Usage error where train.recompute is asked of a loss that takes derivatives of the network
+/// inside itself (`first_order` false): those need all that recomputation would let go.
 void check_recompute(bool recompute, bool first_order, const char* where);
 
 /// Loss of a batch x0 [B, D] f32, a scalar with its graph. Computed on the scale of the network's

@@ -107,7 +107,7 @@ TensorFunction ScoreObjective::score(bool training, const Rng& dropout) const {
 Tensor ScoreObjective::loss(const data::Batch& batch, const Rng& rng, bool training) const {
   check_recompute(recompute, config_.loss == "denoising" && !is_energy(), kWhere);
   measure(batch);
-  Tensor x = model_elements(batch, spec_, 1, Encoding::uniform, rng.split("dequantise"), kWhere);
+  Tensor x = model_elements(batch, spec_, 1, rng.split("dequantise"), kWhere);
   const Matching kind = parse_matching(config_.loss, "objective.loss");
   const Tensor z = config_.sigma > 0 ? rng.split("noise").normal(x.shape()) : Tensor();
   const auto factor = static_cast<float>(1 / sd()), shift = static_cast<float>(mean());

@@ -152,14 +152,14 @@ void check_training(const TrainingConfig& c) {
         "objective.fourier = 0 with noise_input = false");
 }
 
-std::string preconditioning_name(const TrainingConfig& c, const GaussianPath& path) {
+std::string training_scaling(const TrainingConfig& c, const GaussianPath& path) {
   if (c.preconditioning != "auto") return c.preconditioning;
   return path.name == "ve" || path.name == "edm" ? path.name : "vp";
 }
 
 Preconditioning training_preconditioning(const TrainingConfig& c, const GaussianPath& path,
                                          double sigma_data) {
-  const std::string which = preconditioning_name(c, path);
+  const std::string which = training_scaling(c, path);
   if (which == "ve") return ve_preconditioning();
   if (which == "vp") return vp_preconditioning();
   if (which == "vdm") return vdm_preconditioning();

@@ -30,8 +30,8 @@ void check_training(const TrainingConfig& config);
 
 /// The noise process in model units.
 GaussianPath training_path(const TrainingConfig& config);
-/// objective.preconditioning with "auto" settled.
-std::string preconditioning_name(const TrainingConfig& config, const GaussianPath& path);
+/// Its name: "edm", "ve", "vp", "vdm" or "raw".
+std::string training_scaling(const TrainingConfig& config, const GaussianPath& path);
 Preconditioning training_preconditioning(const TrainingConfig& config, const GaussianPath& path,
                                          double sigma_data);
 /// `dims` of an element: NCSNv2's ratio depends on it.

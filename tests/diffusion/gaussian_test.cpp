@@ -185,7 +185,7 @@ TEST_CASE("objective: likelihood of dequantised symbols is the closed form", "[g
   CHECK(result.kind == harness::Kind::estimate);
   CHECK(result.bits.size() == 20);
   CHECK(result.evaluations > 8);
-  CHECK_THAT(result.note, Catch::Contains("rtol") && Catch::Contains("Rademacher") &&
+  CHECK_THAT(result.note, Catch::Contains("rtol") && Catch::Contains("rademacher") &&
                               Catch::Contains("16 levels") && Catch::Contains("network evaluations") &&
                               Catch::Contains("at most"));
 
@@ -216,7 +216,7 @@ TEST_CASE("objective: three numbers with their kinds, parts and errors", "[gauss
   config.training.fourier = 0;  // the oracle reads the bare input
   config.training.sigma_data = 0.6;
   config.likelihood.report = "all";
-  config.likelihood.probes = 2;
+  config.likelihood.divergence_probes = 2;
   const auto dataset = symbols_dataset(20);
   const auto score = [&](const std::string& bits, const harness::LikelihoodOptions& options) {
     config.likelihood.bits = bits;
@@ -241,7 +241,7 @@ TEST_CASE("objective: three numbers with their kinds, parts and errors", "[gauss
   CHECK(eps.kind == harness::Kind::bound);
   CHECK(vdm.kind == harness::Kind::bound);
   CHECK_THAT(vdm.note, Catch::Contains("VDM") && Catch::Contains("centres of their cells"));
-  CHECK_THAT(eps.note, Catch::Contains("residual") && Catch::Contains("2 Rademacher probes"));
+  CHECK_THAT(eps.note, Catch::Contains("residual") && Catch::Contains("2 rademacher probes"));
   CHECK(ode.metric("bpd_ode") == Approx(ode.bits_per_symbol()));
   for (const harness::Likelihood* l : {&ode, &eps, &vdm}) {
     CHECK(l->metric("bpd_ode") == ode.metric("bpd_ode"));
@@ -456,14 +456,14 @@ TEST_CASE("objective: what it cannot do is a usage error", "[gaussian]") {
     spoil(bad.likelihood);
     CHECK_THROWS_WITH(make(spec, bad), Catch::Contains(reason));
   };
-  refused("probes", [](LikelihoodConfig& c) { c.probes = 0; });
+  refused("probes", [](LikelihoodConfig& c) { c.divergence_probes = 0; });
   refused("draws", [](LikelihoodConfig& c) { c.draws = 0; });
   refused("no cells", [](LikelihoodConfig& c) { c.draws = 2; }, point_spec());
   refused("vdm_draws", [](LikelihoodConfig& c) { c.vdm_draws = 0; });
   refused("ode, ode_eps, vdm", [](LikelihoodConfig& c) { c.bits = "elbo"; });
   refused("main, all", [](LikelihoodConfig& c) { c.report = "both"; });
   refused("centre, uniform", [](LikelihoodConfig& c) { c.bound_encoding = "none"; });
-  refused("rademacher, gaussian", [](LikelihoodConfig& c) { c.probe = "sphere"; });
+  refused("rademacher, gaussian, sphere", [](LikelihoodConfig& c) { c.divergence_probe = "normal"; });
   refused("trained from 0.000", [](LikelihoodConfig& c) { c.bits_sigma_min = 1e-5; });
   refused("to 200", [](LikelihoodConfig& c) { c.bits_sigma_max = 200; });
   refused("not below", [](LikelihoodConfig& c) { c.bits_sigma_min = 2, c.bits_sigma_max = 1; });
