@@ -26,11 +26,6 @@ struct GaussianConfig {
   ConditionalConfig conditional;
 };
 
-/// Usage error if sampling with `asked` passes through noise levels at which a model of `trained`
-/// has not been trained: those of its path and, where the levels are normal in ln sigma (edm
-/// weighting), what lies within five standard deviations.
-void check_trained_levels(const TrainingConfig& trained, const TrainingConfig& asked);
-
 class GaussianObjective final : public harness::Objective {
  public:
   /// Throws a usage error for text and for options that are not known.

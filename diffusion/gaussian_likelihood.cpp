@@ -235,16 +235,17 @@ std::pair<double, double> trained_sigmas(const TrainingConfig& c, const Gaussian
   return {low, high};
 }
 
-void check_within(Fault fault, const NoiseRange& scored, std::pair<double, double> trained) {
-  constexpr double kRounding = 1 + 1e-9;
-  if (scored.sigma_min * kRounding >= trained.first &&
-      scored.sigma_max <= trained.second * kRounding)
+/// `what`: "likelihoods". Both ranges of sigma.
+void check_within(Fault fault, const char* what, std::pair<double, double> needed,
+                  std::pair<double, double> trained, const char* hint) {
+  constexpr double kRounding = 1 + 1e-3;  // the first sigma of ve depends a little on its last
+  if (needed.first * kRounding >= trained.first && needed.second <= trained.second * kRounding)
     return;
-  fail(fault, "objective gaussian", "likelihoods would need noise levels sigma from ",
-       scored.sigma_min, " to ", scored.sigma_max, ", but the network was trained from ",
-       trained.first, " to ", trained.second,
-       " only; choose objective.bits_sigma_min and bits_sigma_max within");
+  fail(fault, "objective gaussian", what, " would need noise levels sigma from ", needed.first,
+       " to ", needed.second, ", but the network was trained from ", trained.first, " to ",
+       trained.second, " only; ", hint);
 }
+constexpr const char* kBitsHint = "choose objective.bits_sigma_min and bits_sigma_max within";
 }  // namespace
 
 void GaussianObjective::check_scored_range() const {
@@ -253,7 +254,8 @@ void GaussianObjective::check_scored_range() const {
   const NoiseRange range = scored_range();
   check(range.sigma_min < range.sigma_max, "objective.bits_sigma_min", range.sigma_min,
         " is not below bits_sigma_max = ", range.sigma_max);
-  check_within(Fault::usage, range, trained_sigmas(config_.training, path_));
+  check_within(Fault::usage, "likelihoods", {range.sigma_min, range.sigma_max},
+               trained_sigmas(config_.training, path_), kBitsHint);
 }
 
 void GaussianObjective::check_trained(const harness::TrainedOn& trained) const {
@@ -274,7 +276,12 @@ void GaussianObjective::check_trained(const harness::TrainedOn& trained) const {
     fail(Fault::snapshot, "objective gaussian", "the snapshot's network has the preconditioning ",
          was, ", these settings make it ", is,
          "; leave objective.path and preconditioning as trained");
-  check_within(Fault::snapshot, scored_range(), trained_sigmas(before, path));
+  const std::pair<double, double> known = trained_sigmas(before, path);
+  check_within(Fault::snapshot, "samplers", {path_.sigma(path_.t_sample), path_.sigma(path_.t_max)},
+               known, "leave the path and its noise levels as trained, or narrow them");
+  const NoiseRange range = scored_range();
+  check_within(Fault::snapshot, "likelihoods", {range.sigma_min, range.sigma_max}, known,
+               kBitsHint);
 }
 
 NoiseRange GaussianObjective::scored_range() const {

@@ -75,19 +75,6 @@ void SamplingConfig::check_values() const {
   check(completion_solver >= 0, "objective.completion_solver", completion_solver, " is negative");
 }
 
-void check_trained_levels(const TrainingConfig& trained, const TrainingConfig& asked) {
-  const GaussianPath known = training_path(trained), path = training_path(asked);
-  double low = known.sigma(known.t_min), high = known.sigma(known.t_max);
-  if (trained.weighting == "edm" || (trained.weighting == "auto" && trained.path == "edm")) {
-    low = std::min(low, std::exp(trained.p_mean - 5 * trained.p_std));
-    high = std::max(high, std::exp(trained.p_mean + 5 * trained.p_std));
-  }
-  const double from = path.sigma(path.t_sample), to = path.sigma(path.t_max);
-  check(from >= low * (1 - 1e-3) && to <= high * (1 + 1e-3), kWhere, "path ", path.name,
-        " passes through the noise levels ", from, " to ", to,
-        "; the model was trained on those from ", low, " to ", high, " (path ", known.name, ")");
-}
-
 void GaussianObjective::check_options(const harness::SampleOptions& options) const {
   const harness::Objective* guide = options.classifier;
   if (options.labels.empty()) {

@@ -154,7 +154,7 @@ harness::Likelihood NoisyClassify::likelihood(const data::Dataset& data, data::S
 
 Tensor NoisyClassify::sample(const Rng&, const harness::SampleOptions&) const {
   fail(Fault::usage, "sample",
-       "noisy_classify has nothing to draw; it guides: kindred sample RUN --classifier");
+       "noisy_classify has nothing to draw; it guides: use kindred sample RUN --classifier");
 }
 
 std::vector<nn::NamedParameter> NoisyClassify::parameters() {

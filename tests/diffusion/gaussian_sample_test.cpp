@@ -9,6 +9,7 @@
 #include "diffusion/gaussian.h"
 #include "diffusion/noisy_classify.h"
 #include "diffusion/unet.h"
+#include "harness/config.h"
 #include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
@@ -218,18 +219,32 @@ TEST_CASE("sample options that do not fit are refused with the way out", "[gauss
 }
 
 TEST_CASE("noise levels that a model was not trained on are refused", "[gaussian]") {
+  using Pairs = std::vector<std::pair<std::string, std::string>>;
+  // A model of these settings gets a snapshot that was trained with those.
+  const auto take = [](const TrainingConfig& asked, const Pairs& trained) {
+    GaussianConfig config;
+    config.training = asked;
+    config.training.fourier = 0;  // the oracle reads the bare input
+    config.training.preconditioning = "edm";
+    harness::Settings settings;
+    settings.set("objective.preconditioning", "edm", "test");
+    for (const auto& [key, value] : trained) settings.set("objective." + key, value, "test");
+    GaussianObjective(image_spec(), harness::AnyBackbone(ClassOracle{}), config)
+        .check_trained({settings, image_spec().levels});
+  };
   TrainingConfig edm, vp, small;
   vp.path = "vp";
   small.path = "ve", small.sigma_max = 5;
-  check_trained_levels(edm, edm);
-  check_trained_levels(vp, vp);
-  CHECK_THAT(message_of(Fault::usage, [&] { check_trained_levels(edm, vp); }),
-             has("0.0104") && has("152") && has("trained"));  // sigma(1) of VP is 152
-  TrainingConfig asked = small;
-  asked.sigma_max = 4;
-  check_trained_levels(small, asked);
-  asked.sigma_max = 6;
-  CHECK_THAT(message_of(Fault::usage, [&] { check_trained_levels(small, asked); }), has("to 5"));
+  const Pairs trained_small = {{"path", "ve"}, {"sigma_max", "5"}};
+  take(edm, {});
+  take(vp, {{"path", "vp"}});
+  take(small, trained_small);
+  CHECK_THAT(message_of(Fault::snapshot, [&] { take(vp, {}); }),
+             has("152") && has("trained"));  // sigma(1) of VP is 152
+  small.sigma_max = 4;
+  take(small, trained_small);
+  small.sigma_max = 6;
+  CHECK_THAT(message_of(Fault::snapshot, [&] { take(small, trained_small); }), has("to 5"));
 }
 
 TEST_CASE("completions: what is known stays, the rest follows it", "[gaussian]") {

@@ -216,7 +216,7 @@ double floor_of(const Case& c, const data::Dataset& data) {
     return -0.5 * squares / 64;
   }
   if (c.objective == "forecast") return kTargetNoise * kTargetNoise;
-  if (c.objective == "classify" && c.data == "images") return 0;  // of the label, given the image
+  if (c.objective.ends_with("classify") && c.data == "images") return 0;  // of the label, given the image
   REQUIRE(spec.entropy_bits.has_value());
   return *spec.entropy_bits;
 }
@@ -225,7 +225,7 @@ double floor_of(const Case& c, const data::Dataset& data) {
 double ceiling_of(const Case& c, const data::DataSpec& spec) {
   if (c.objective == "score") return std::numeric_limits<double>::infinity();
   if (c.objective == "forecast") return spec.target_std[0] * spec.target_std[0];
-  if (c.objective == "classify") return std::log2(spec.classes);
+  if (c.objective.ends_with("classify")) return std::log2(spec.classes);
   return spec.levels > 0 ? std::log2(spec.levels) : 6;
 }
 }  // namespace
@@ -247,10 +247,11 @@ TEST_CASE("contract: the likelihood has its kind and is not below the entropy") 
                                                                      {"gaussian", Kind::estimate},
                                                                      {"score", Kind::estimate}})
       if (c.objective == objective) CHECK(l.kind == kind);
-    const bool supervised = c.objective == "classify" || c.objective == "forecast";
+    const bool labels = c.objective == "classify" || c.objective == "noisy_classify";
+    const bool supervised = labels || c.objective == "forecast";
     CHECK(l.unit_on(run.spec()) == (c.objective == "forecast"   ? "MSE"
                                     : c.objective == "score"    ? "J"
-                                    : c.objective == "classify" ? "bits/label"
+                                    : labels                    ? "bits/label"
                                                                 : run.spec().unit()));
     CHECK(run.objective().score_unit() == l.unit);
     CHECK(l.metrics.empty() != (supervised || c.objective == "mask" || c.objective == "score"));
