@@ -18,7 +18,7 @@ struct CnnConfig {
   int64_t blocks = 1;
   int64_t groups = 8;
   int64_t time_width = 64;
-  double time_scale = 16;
+  double time_scale = 1;
   double dropout = 0;
 
   template <class Self, class V>

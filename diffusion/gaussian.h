@@ -1,8 +1,8 @@
 // The objective "gaussian": score-based diffusion of images and points on any backbone that takes a
 // noise feature. Integers k of K levels become y = 2 (k + u)/K - 1 with fresh u ~ U[0, 1) in every
-// batch; real vectors are divided by twice their standard deviation, so that the levels of EDM fit
-// them. Training: score matching at the noise levels of a path (training.h); likelihood:
-// probability-flow equation; samples: see samplers.h.
+// batch, or u = 1/2 (objective.encoding); real vectors are divided by twice their standard
+// deviation, so that the levels of EDM fit them. Training: score matching at the noise levels of a
+// path (training.h); likelihood: probability-flow equation; samples: see samplers.h.
 #pragma once
 #include <memory>
 #include <string>

@@ -40,6 +40,7 @@ struct Number {
 /// Everything that the three numbers have in common.
 struct Scoring {
   const LikelihoodConfig& config;
+  const TrainingConfig& trained;
   const data::DataSpec& spec;
   Denoiser denoiser;
   NoiseRange range;
@@ -47,7 +48,9 @@ struct Scoring {
   int64_t batch;
 
   Encoding encoding() const {
-    return parse_encoding("objective.bound_encoding", config.bound_encoding);
+    return parse_encoding("objective.bound_encoding", config.bound_encoding == "auto"
+                                                          ? trained.encoding
+                                                          : config.bound_encoding);
   }
   bool exact() const {
     return config.divergence == "exact" ||
@@ -105,7 +108,8 @@ struct Scoring {
             }};
   }
   Number ode_eps() const {
-    std::string note = solver_text() + ", with the residual of its end";
+    std::string note =
+        solver_text() + ", with the residual of its end, a bound up to the solver's tolerance";
     if (spec.levels > 0) note += ", " + levels_text();
     // exp of a noisy log p is not unbiased: with several draws only an exact divergence makes a
     // bound.
@@ -201,7 +205,7 @@ void check_likelihood(const LikelihoodConfig& c, const data::DataSpec& spec) {
   check_word(c.report, {"main", "all"}, "objective.report");
   check_word(c.divergence, {"auto", "hutchinson", "exact"}, "objective.divergence");
   parse_probe(c.divergence_probe, "objective.divergence_probe");
-  parse_encoding("objective.bound_encoding", c.bound_encoding);
+  check_word(c.bound_encoding, {"auto", "centre", "uniform"}, "objective.bound_encoding");
   const auto positive = [](const char* key, int64_t value, const char* what) {
     check(value >= 1, key, value, ' ', what, "; at least 1");
   };
@@ -223,8 +227,9 @@ void check_likelihood(const LikelihoodConfig& c, const data::DataSpec& spec) {
 }
 
 namespace {
-/// Noise levels that a network of this configuration can be asked for: those of its path, and those
-/// that training draws. The normal law of the edm weighting has no end; five standard deviations
+/// Noise levels that a network of this configuration can be asked for: those of its path, whichever
+/// of them training draws (draw_min, discrete levels), and those that training draws beyond it. The
+/// normal law of the edm weighting has no end; five standard deviations
 /// are passed once in three million draws.
 std::pair<double, double> trained_sigmas(const TrainingConfig& c, const GaussianPath& path) {
   double low = path.sigma(path.t_min), high = path.sigma(path.t_max);
@@ -242,8 +247,8 @@ void check_within(Fault fault, const char* what, std::pair<double, double> neede
   if (needed.first * kRounding >= trained.first && needed.second <= trained.second * kRounding)
     return;
   fail(fault, "objective gaussian", what, " would need noise levels sigma from ", needed.first,
-       " to ", needed.second, ", but the network was trained from ", trained.first, " to ",
-       trained.second, " only; ", hint);
+       " to ", needed.second, ", but the network's path and training reach from ", trained.first,
+       " to ", trained.second, " only; ", hint);
 }
 constexpr const char* kBitsHint = "choose objective.bits_sigma_min and bits_sigma_max within";
 }  // namespace
@@ -272,6 +277,10 @@ void GaussianObjective::check_trained(const harness::TrainedOn& trained) const {
   const GaussianPath path = training_path(before);
   const std::string was = training_scaling(before, path),
                     is = training_scaling(config_.training, path_);
+  if (before.network != config_.training.network)
+    fail(Fault::snapshot, "objective gaussian", "the snapshot's network is the ", before.network,
+         ", these settings read it as the ", config_.training.network,
+         "; leave objective.network as trained");
   if (was != is)
     fail(Fault::snapshot, "objective gaussian", "the snapshot's network has the preconditioning ",
          was, ", these settings make it ", is,
@@ -321,8 +330,13 @@ harness::Likelihood GaussianObjective::likelihood(const data::Dataset& data, dat
     return out;
   };
 
-  const Scoring scoring{config_.likelihood, spec_, denoiser(),
-                        scored_range(),     rng,   std::max<int64_t>(options.batch, 1)};
+  const Scoring scoring{config_.likelihood,
+                        config_.training,
+                        spec_,
+                        denoiser(),
+                        scored_range(),
+                        rng,
+                        std::max<int64_t>(options.batch, 1)};
   const std::string &main = config_.likelihood.bits, &report = config_.likelihood.report;
   const auto wanted = [&](const char* name) { return report == "all" || main == name; };
   std::vector<Number> numbers;

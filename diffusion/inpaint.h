@@ -41,7 +41,7 @@ struct PosteriorOptions {
   int64_t solver_steps = 0;  ///< conjugate residuals on the covariance of Tweedie's formula
   double noise = 0;          ///< n, standard deviation of the noise on y
 };
-/// The denoiser given the known dimensions. One reverse pass, and one for each solver step.
+/// The denoiser given the known dimensions. One reverse pass; with S solver steps S + 2.
 RowDenoiser posterior(RowDenoiser denoiser, Known known, const PosteriorOptions& options);
 
 }  // namespace kindred::diffusion

@@ -29,8 +29,9 @@ enum class Divergence { exact, hutchinson };
 struct NoiseRange {
   double sigma_min = 0.002, sigma_max = 80;
   double prior_sd = 80;  ///< of the Gaussian prior at sigma_max
-  double sigma_data =
-      0.5;  ///< of the change of variables only: any positive value gives the same answer
+  /// Of the change of variables, where any positive value gives the same answer, and of the
+  /// Gaussian decoder of real values in the bounds, where that of the data is the tightest.
+  double sigma_data = 0.5;
 };
 NoiseRange noise_range(const GaussianPath& path, double sigma_data);
 

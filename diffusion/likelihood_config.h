@@ -18,7 +18,7 @@ struct LikelihoodConfig {
   int64_t draws = 1;
   double rtol = 1e-3;
   int64_t max_steps = 2000;
-  std::string bound_encoding = "centre";
+  std::string bound_encoding = "auto";
   int64_t vdm_draws = 16;
   int64_t vdm_steps = 0;
   double bits_sigma_min = 0, bits_sigma_max = 0;
@@ -42,12 +42,17 @@ struct LikelihoodConfig {
           "likelihood, sampler ode: relative and absolute tolerance of the solver");
     visit("max_steps", self.max_steps, "likelihood: most solver steps of one element");
     visit("bound_encoding", self.bound_encoding,
-          "bits ode_eps, vdm: integers enter as the centre of their cell, or uniform over it");
+          "bits ode_eps, vdm: integers enter as the centre of their cell, or uniform over it; "
+          "auto: as "
+          "in training (objective.encoding), which costs the fewest bits");
     visit("vdm_draws", self.vdm_draws, "bits vdm: noise levels of an element");
     visit("vdm_steps", self.vdm_steps, "bits vdm: T of the loss of T steps; 0: continuous time");
     visit("bits_sigma_min", self.bits_sigma_min,
-          "likelihood: smallest noise level, within those trained; 0: that of the path");
-    visit("bits_sigma_max", self.bits_sigma_max, "likelihood: largest noise level; 0: as above");
+          "likelihood: smallest noise level in model units, within those trained; 0: that of the "
+          "path");
+    visit("bits_sigma_max", self.bits_sigma_max,
+          "likelihood: largest noise level; 0: as above. Set, the prior there is as wide as data "
+          "and noise together");
   }
 };
 

@@ -146,7 +146,8 @@ Tensor MaskObjective::loss(const data::Batch& batch, const Rng& rng, bool traini
   const Tensor z = layers_.logits(hidden_states(rows.inputs, context));
   const Tensor nll = token_nll(z, rows.targets);
   Tensor total = sum(mul(nll, rows.weights));
-  if (loss_ == Loss::sedd) total = total + sum(mul(score_entropy_excess(z), rows.weights));
+  if (loss_ == Loss::sedd)
+    total = total + sum(mul(score_entropy_excess(z, rows.weights), rows.weights));
   if (config_.auxiliary > 0) total = total + kindred::scale(sum(nll), config_.auxiliary * scale);
   return total;
 }

@@ -33,7 +33,7 @@ class MaskObjective final : public harness::Objective {
 
   /// Kind bound. Text: over every target of the split's stream once, in the windows and blocks of
   /// the autoregressive objective. Metrics bpc_l2r (bpd_l2r for images), the exact codelength of
-  /// the order from left to right on some windows, with l2r_std_error; draw_std_error, the part of
+  /// the order from left to right on some windows, with bpc_l2r_se; draw_std_error, the part of
   /// the standard error that more draws would remove.
   harness::Likelihood likelihood(const data::Dataset& data, data::Split split, const Rng& rng,
                                  const harness::LikelihoodOptions& options) const override;

@@ -28,7 +28,9 @@ struct MaskConfig {
     visit("masking", self.masking,
           "training: count (k symbols are hidden, weight n/k) or time (each with probability t, "
           "weight 1/t); the same loss on average");
-    visit("time", self.time, "tell the network the time");
+    visit("time", self.time,
+          "tell the network the time: the hidden share of what is to be found; with a prompt or a "
+          "partial window that is more than in training");
     visit("bound", self.bound,
           "likelihood: sum (over the number of hidden symbols) or time (weights 1/t, more noise)");
     visit("draws", self.draws, "likelihood: draws of what is hidden for each element or window");

@@ -63,7 +63,7 @@ MaskObjective::Scores MaskObjective::bound(std::span<const Stretch> items, const
     context.time = rows.time;
     const Tensor z = layers_.logits(hidden_states(rows.inputs, context));
     Tensor losses = token_nll(z, rows.targets);
-    if (loss_ == Loss::sedd) losses = losses + score_entropy_excess(z);
+    if (loss_ == Loss::sedd) losses = losses + score_entropy_excess(z, rows.weights);
     for (int64_t b = 0; b < B; ++b) {
       const int64_t item = (row + b) / D, draw = (row + b) % D;
       const Stretch& s = items[item];
@@ -140,8 +140,12 @@ void MaskObjective::add_left_to_right(std::span<const Stretch> items, int64_t al
     exact.bits.push_back(sum / std::numbers::ln2);
     exact.symbols.push_back(static_cast<double>(s.modelled()));
   }
-  result.metrics.emplace_back(text() ? "bpc_l2r" : "bpd_l2r", exact.bits_per_symbol());
-  result.metrics.emplace_back("l2r_std_error", exact.std_error());
+  const std::string key = text() ? "bpc_l2r" : "bpd_l2r";
+  result.metrics.emplace_back(key, exact.bits_per_symbol());
+  result.metrics.emplace_back(key + "_se", exact.std_error());
+  result.metric_kinds[key] = harness::Kind::exact;
+  result.note += "; " + key + " of " + std::to_string(wanted) +
+                 (text() ? " windows, spread evenly" : " elements, spread evenly");
 }
 
 std::string MaskObjective::bound_note() const {

@@ -116,15 +116,16 @@ std::vector<double> discrete_sigmas(const GaussianPath& path, int64_t count) {
 NoiseLevels restricted(NoiseLevels levels, double low, double high) {
   check(low > 0 && high > low, "noise levels", "the range ", low, " to ", high, " is empty");
   // The share of draws below a level: the quantile function rises, so halving finds it.
-  const auto share = [&](double sigma) {
+  const auto share = [&](double sigma, bool with_it) {
     double from = 0, to = 1;
     for (int i = 0; i < 60; ++i) {
       const double middle = 0.5 * (from + to);
-      (levels.sigma(std::clamp(middle, 0x1p-53, 1 - 0x1p-53)) < sigma ? from : to) = middle;
+      const double at = levels.sigma(std::clamp(middle, 0x1p-53, 1 - 0x1p-53));
+      (at < sigma || (with_it && at == sigma) ? from : to) = middle;
     }
     return 0.5 * (from + to);
   };
-  const double first = share(low), last = share(high);
+  const double first = share(low, false), last = share(high, true);
   check(last - first > 1e-9, "noise levels", "none are drawn between ", low, " and ", high);
   levels.sigma = [whole = levels.sigma, first, last](double u) {
     return whole(std::clamp(first + u * (last - first), 0x1p-53, 1 - 0x1p-53));

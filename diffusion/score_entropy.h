@@ -10,7 +10,8 @@
 
 namespace kindred::diffusion {
 
-/// logits z [..., V] -> Z - 1 - ln Z >= 0 [...] with Z = sum_y e^{z_y} / V.
-Tensor score_entropy_excess(const Tensor& logits);
+/// logits z [..., V] -> Z - 1 - ln Z >= 0 [...] with Z = sum_y e^{z_y} / V; 0 where asked [...] is
+/// 0, however large Z is there.
+Tensor score_entropy_excess(const Tensor& logits, const Tensor& asked);
 
 }  // namespace kindred::diffusion

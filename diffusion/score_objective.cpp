@@ -68,6 +68,19 @@ ScoreObjective::ScoreObjective(const data::DataSpec& spec, harness::AnyBackbone 
         config.step, "; both must be positive");
 }
 
+void ScoreObjective::check_trained(const harness::TrainedOn& trained) const {
+  ScoreConfig before;
+  harness::Settings settings = trained.settings;
+  settings.read("objective", before);
+  if (before.network != config_.network)
+    fail(Fault::snapshot, kWhere, "the snapshot's network is the ", before.network,
+         ", these settings read it as the ", config_.network,
+         "; leave objective.network as trained");
+  if (trained.levels >= 0 && trained.levels != spec_.levels)
+    fail(Fault::snapshot, kWhere, "the snapshot was trained on data of ", trained.levels,
+         " levels, these have ", spec_.levels, " (0: real values); set data.levels to them");
+}
+
 double ScoreObjective::sd() const {
   const double sd = data_moments_.value.item(1);
   check(sd > 0, kWhere, "the scale of the data is not known yet: train first");

@@ -60,6 +60,8 @@ class ScoreObjective final : public harness::Objective {
                                  const harness::LikelihoodOptions& options) const override;
   Tensor sample(const Rng& rng, const harness::SampleOptions& options) const override;
   std::vector<nn::NamedParameter> parameters() override;
+  /// Refuses the parameters of the other kind of network, and of data of other levels.
+  void check_trained(const harness::TrainedOn& trained) const override;
   std::string score_unit() const override { return "J"; }
   /// Of F = 0.
   double expected_initial_loss() const override;

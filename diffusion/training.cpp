@@ -67,6 +67,7 @@ const std::vector<Preset>& presets() {
        {{"path", "vdm"},
         {"weighting", "bound"},
         {"preconditioning", "vdm"},
+        {"encoding", "centre"},
         {"sampler", "ancestral_small"},
         {"steps", "1000"}}},
   };
@@ -99,12 +100,19 @@ void apply_preset(harness::Settings& settings, int64_t dims) {
   const auto imply = [&](const std::string& key, const std::string& value) {
     if (!settings.has("objective." + key)) settings.set("objective." + key, value, origin);
   };
+  // Annealed Langevin dynamics visits the levels of the training.
+  if (const std::string levels = settings.get("objective.levels", "");
+      name == "ncsn" && !levels.empty())
+    imply("steps", levels);
   for (const auto& [key, value] : preset->keys) imply(key, value);
   if (name != "ncsnv2") return;
   check(settings.has("objective.sigma_max"), kWhere,
         "preset ncsnv2 takes its largest noise level from the data: run kindred diffusion choose, "
         "and set objective.sigma_max");
-  if (settings.get("objective.levels", "") != "-1") return;
+  if (const std::string levels = settings.get("objective.levels", ""); levels != "-1") {
+    imply("steps", levels);
+    return;
+  }
   TrainingConfig ends;
   harness::Settings probe = settings;
   probe.read("objective", ends);

@@ -154,11 +154,12 @@ Scores vdm_bound(const Denoiser& denoiser, const Elements& elements, const Noise
   scores.variance.assign(rows, 0.0);
   const auto prior_bits = mean_bits(prior, draws, false, scores.variance);
   const auto diffusion_bits = mean_bits(loss, draws, true, scores.variance);
-  const auto decoder_bits = mean_bits(decoder, ends, false, scores.variance);
+  auto decoder_bits = mean_bits(decoder, ends, false, scores.variance);
   if (draws == 1) scores.variance.clear();
   const double offset = elements.levels ? 0 : -static_cast<double>(dims) * std::log2(elements.unit);
   for (int64_t i = 0; i < rows; ++i) {
-    scores.bits.push_back(prior_bits[i] + diffusion_bits[i] + decoder_bits[i] + offset);
+    decoder_bits[i] += offset;
+    scores.bits.push_back(prior_bits[i] + diffusion_bits[i] + decoder_bits[i]);
     scores.evaluations.push_back(draws + (elements.levels ? 0 : ends));
   }
   scores.parts = {{"prior", prior_bits}, {"diffusion", diffusion_bits}, {"decoder", decoder_bits}};

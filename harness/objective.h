@@ -91,7 +91,8 @@ struct SampleOptions {
   Completion completion = {};   ///< diffusion: what is given of each sample
   int64_t batch = 0;            ///< diffusion: samples advanced together, memory only (0: 64)
   /// diffusion: called with the states of samples `first`, first + 1, ... at each step, in the units of
-  /// the data (symbols: on [0, levels)), if not empty. sigma: noise level of the states.
+  /// the data (symbols: on [0, levels)), if not empty. sigma: noise level of the states. The
+  /// sampler `ode`, whose steps are its own, then stops at the levels of heun.
   std::function<void(int64_t step, double sigma, int64_t first, const Tensor& states)> trace = {};
   /// ar: called with each symbol as soon as it is drawn, if not empty.
   std::function<void(int64_t sample, int32_t symbol)> drawn = {};

@@ -136,23 +136,25 @@ SampleSpace compare_in(const std::string& name, const Tensor& real, const Tensor
   return space;
 }
 
-/// One pass over the training elements serves samples and held-out elements.
-void judge_memory(const Tensor& samples, const Tensor& held_out, const data::Dataset& data,
-                  SampleQuality& quality) {
+/// One pass over the training elements serves samples and both sets of held-out elements.
+void judge_memory(const Tensor& samples, const Tensor& held_out, const Tensor& other_real,
+                  const data::Dataset& data, SampleQuality& quality) {
   const data::DataSpec& spec = data.spec();
   const int64_t n = samples.dim(0), L = spec.length;
-  Tensor both = Tensor::empty({2 * n, L}, DType::f64);
-  std::copy_n(samples.data<double>(), n * L, both.mutable_data<double>());
-  std::copy_n(held_out.data<double>(), n * L, both.mutable_data<double>() + n * L);
+  Tensor all = Tensor::empty({3 * n, L}, DType::f64);
+  int64_t at = 0;
+  for (const Tensor* set : {&samples, &held_out, &other_real})
+    std::copy_n(set->data<double>(), n * L, all.mutable_data<double>() + n * L * at++);
   const std::vector<double> nearest =
-      nearest_distances(both, data.size(data::Split::train), [&](int64_t first, int64_t count) {
+      nearest_distances(all, data.size(data::Split::train), [&](int64_t first, int64_t count) {
         const data::Batch batch = data.elements(data::Split::train, first, count);
         return values_of(spec.levels > 0 ? batch.symbols : batch.values, spec);
       });
-  const std::vector<double> of_samples(nearest.begin(), nearest.begin() + n);
-  const std::vector<double> of_held_out(nearest.begin() + n, nearest.end());
-  quality.memory = memorisation(of_samples, of_held_out);
-  quality.memory_real = memorisation(of_held_out, of_held_out);
+  const auto of = [&](int64_t set) {
+    return std::vector<double>(nearest.begin() + set * n, nearest.begin() + (set + 1) * n);
+  };
+  quality.memory = memorisation(of(0), of(1));
+  quality.memory_real = memorisation(of(2), of(1));
 }
 }  // namespace
 
@@ -196,9 +198,10 @@ SampleQuality judge_samples(const Tensor& samples, const data::Dataset& data, da
   const Tensor other_real = gather(data, split, order, n, n);
 
   SampleQuality quality{.data = spec.name, .split = data::name(split), .count = n};
-  const Tensor values = values_of(samples, spec), held_out = values_of(real, spec);
-  quality.spaces.push_back(compare_in("values", held_out, values_of(other_real, spec), values));
-  judge_memory(values, held_out, data, quality);
+  const Tensor values = values_of(samples, spec), held_out = values_of(real, spec),
+               other_values = values_of(other_real, spec);
+  quality.spaces.push_back(compare_in("values", held_out, other_values, values));
+  judge_memory(values, held_out, other_values, data, quality);
   if (!classifier) return quality;
   const Seen seen = look_at(*classifier, samples), seen_real = look_at(*classifier, real),
              seen_other = look_at(*classifier, other_real);

@@ -152,7 +152,7 @@ TEST_CASE("sample: classes, guidance, completions and trajectories of images", "
   refused({"--inpaint", "a", "--mask", "left"}, 2, "neither a PNG file nor numbers");
   refused({"--inpaint", "0-2", "--mask", "left", "--count", "4"}, 2, "no multiple of the 3");
   refused({"--trajectory", "none/a.png"}, 7, "there is no folder");
-  refused({"--set", "objective.sigma_max=500"}, 4, "was trained from");
+  refused({"--set", "objective.sigma_max=500"}, 4, "path and training reach from");
   CHECK_THAT(at.kindred({"sample", "judge", "--json"}).errors, Contains("nothing to draw"));
 }
 

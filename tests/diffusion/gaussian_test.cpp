@@ -240,7 +240,7 @@ TEST_CASE("objective: three numbers with their kinds, parts and errors", "[gauss
   CHECK(ode.kind == harness::Kind::estimate);
   CHECK(eps.kind == harness::Kind::bound);
   CHECK(vdm.kind == harness::Kind::bound);
-  CHECK_THAT(vdm.note, Catch::Contains("VDM") && Catch::Contains("centres of their cells"));
+  CHECK_THAT(vdm.note, Catch::Contains("VDM") && Catch::Contains("uniform in their cells"));
   CHECK_THAT(eps.note, Catch::Contains("residual") && Catch::Contains("2 rademacher probes"));
   CHECK(ode.metric("bpd_ode") == Approx(ode.bits_per_symbol()));
   for (const harness::Likelihood* l : {&ode, &eps, &vdm}) {
@@ -262,6 +262,11 @@ TEST_CASE("objective: three numbers with their kinds, parts and errors", "[gauss
   // Uniform symbols under a normal model: no code is shorter than their entropy of 4 bits.
   CHECK(vdm.bits_per_symbol() > 4);
   CHECK(eps.bits_per_symbol() > 4);
+
+  // Bounds see integers as training does, unless told.
+  config.likelihood.bound_encoding = "centre";
+  CHECK_THAT(score("vdm", {.batch = 64, .progress = {}}).note, Catch::Contains("centres of their cells"));
+  config.likelihood.bound_encoding = "auto";
 
   // Several draws with noisy divergences are no bound; neither the batch nor the limit moves a bit of it.
   config.likelihood.draws = 3;
@@ -293,6 +298,23 @@ TEST_CASE("objective: trained on cell centres, integers are no longer spread", "
   CHECK(loss() < 1e-4);
   config.training.encoding = "uniform";
   CHECK(loss() > 1e-2);
+}
+
+TEST_CASE("objective: the parts of the bound add up for real vectors too", "[gaussian]") {
+  const auto dataset = points_dataset(50, 3);
+  GaussianConfig config;
+  config.training.fourier = 0;
+  config.training.sigma_data = 3;
+  config.likelihood.bits = "vdm";
+  config.likelihood.report = "all";
+  const harness::Likelihood l =
+      GaussianObjective(point_spec(), harness::AnyBackbone(OracleBackbone{0, 0.5, 0.5}), config)
+          .likelihood(*dataset, data::Split::test, Rng(6), {.progress = {}});
+  CHECK(l.metric("prior_bpd") + l.metric("diffusion_bpd") + l.metric("decoder_bpd") ==
+        Approx(l.bits_per_symbol()));
+  // N(0, 3^2): log2(3 sqrt(2 pi e)) bits a dimension, of which a bound with the exact denoiser is near.
+  const double truth = std::log2(3 * std::sqrt(2 * std::numbers::pi * std::numbers::e));
+  CHECK(std::abs(l.bits_per_symbol() - truth) < 4 * l.std_error() + 0.05);
 }
 
 TEST_CASE("objective: real vectors are scored in their own units", "[gaussian]") {
@@ -464,7 +486,7 @@ TEST_CASE("objective: what it cannot do is a usage error", "[gaussian]") {
   refused("main, all", [](LikelihoodConfig& c) { c.report = "both"; });
   refused("centre, uniform", [](LikelihoodConfig& c) { c.bound_encoding = "none"; });
   refused("rademacher, gaussian, sphere", [](LikelihoodConfig& c) { c.divergence_probe = "normal"; });
-  refused("trained from 0.000", [](LikelihoodConfig& c) { c.bits_sigma_min = 1e-5; });
+  refused("training reach from 0.000", [](LikelihoodConfig& c) { c.bits_sigma_min = 1e-5; });
   refused("to 200", [](LikelihoodConfig& c) { c.bits_sigma_max = 200; });
   refused("not below", [](LikelihoodConfig& c) { c.bits_sigma_min = 2, c.bits_sigma_max = 1; });
   data::DataSpec large = image_spec(16);

@@ -322,6 +322,10 @@ TEST_CASE("mask: SEDD's score entropy is MDLM's bound for normalised scores, and
   // The integrand at time t as it is published: sigma' [sum_y s_y - omega ln s_x + omega (ln omega
   // - 1)] with sigma = -ln(1 - t), omega = 1/(e^sigma - 1), s_y = omega e^{z_y} / V.
   const int64_t V = 5;
+  // What is not asked has no part in the loss, however far its logits have gone.
+  const Tensor far = score_entropy_excess(Tensor::full({2, 3}, 1e4), Tensor::from<float>({0, 0}));
+  CHECK(far.item(0) == 0);
+  CHECK(far.item(1) == 0);
   for (const double t : {0.03, 0.4, 0.97})
     for (const bool normalised : {true, false}) {
       const Tensor z0 = Rng(3).normal({1, V}, DType::f64);
@@ -332,7 +336,7 @@ TEST_CASE("mask: SEDD's score entropy is MDLM's bound for normalised scores, and
       for (int64_t v = 0; v < V && normalised; ++v)
         z.mutable_data<double>()[v] += std::log(static_cast<double>(V)) - log_sum;
       const double sigma = -std::log1p(-t), slope = 1 / (1 - t), omega = 1 / std::expm1(sigma);
-      const Tensor excess = score_entropy_excess(z);
+      const Tensor excess = score_entropy_excess(z, Tensor::full({1}, 1, DType::f64));
       for (int32_t x = 0; x < V; ++x) {
         double sum = 0;
         for (int64_t v = 0; v < V; ++v) sum += omega * std::exp(z.item(v)) / V;

@@ -44,6 +44,6 @@ TEST_CASE("mask: a trained model's bound and codelength are near -log p of a Mar
     const double error = l.metric("draw_std_error");
     CHECK(l.bits_per_symbol() > truth - 4 * error);
     CHECK(l.bits_per_symbol() < truth + f.above + 4 * error);
-    CHECK(l.metric("bpc_l2r") == Approx(truth).margin(f.above + 4 * l.metric("l2r_std_error")));
+    CHECK(l.metric("bpc_l2r") == Approx(truth).margin(f.above + 4 * l.metric("bpc_l2r_se")));
   }
 }

@@ -148,6 +148,11 @@ TEST_CASE("restricted levels keep the shape of the distribution inside the range
   const double median = part.sigma(0.5);
   CHECK(below(median) == Approx(0.5 * (below(0.1) + below(1))).epsilon(1e-6));
   CHECK(part.weight(0.3) == all.weight(0.3));
+  // Both ends belong to the range: levels 1, 2 and 3 of 1 .. 4.
+  const NoiseLevels three = restricted(discrete_levels({1, 2, 3, 4}), 1, 3);
+  std::map<double, int> drawn;
+  for (int i = 0; i < 300; ++i) ++drawn[three.sigma((i + 0.5) / 300)];
+  CHECK(drawn == std::map<double, int>{{1, 100}, {2, 100}, {3, 100}});
   CHECK_THROWS_AS(restricted(all, 1, 0.1), Error);
   CHECK_THROWS_AS(restricted(discrete_levels({1, 2}), 5, 6), Error);
 }

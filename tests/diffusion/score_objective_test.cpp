@@ -228,7 +228,19 @@ TEST_CASE("score: what it cannot do is a usage error that says what can", "[scor
   CHECK_THAT(message({.loss = "explicit"}), test::has("sliced_vr"));
   CHECK_THAT(message({.sigma = -1}), test::has("negative"));
   CHECK_THAT(message({.sampler = "heun"}), test::has("ula, mala"));
+  harness::Settings energy;
+  energy.set("objective.network", "energy", "test");
   const auto objective = make(spec, {});
+  CHECK_THAT(test::message_of(Fault::snapshot,
+                              [&] {
+                                objective.check_trained({energy, 0});
+                              }),
+             test::has("energy"));
+  CHECK_THAT(test::message_of(Fault::snapshot,
+                              [&] {
+                                objective.check_trained({harness::Settings(), 16});
+                              }),
+             test::has("16 levels"));
   harness::SampleOptions options;
   CHECK_THAT(test::message_of(Fault::usage, [&] { objective.sample(Rng(1), options); }),
              test::has("train first"));

@@ -48,6 +48,13 @@ TEST_CASE("presets: the rows of the table, and what is set by hand wins", "[trai
   CHECK(ncsn.preconditioning == "raw");
   CHECK(ncsn.fourier == 0);
   CHECK(read(with({"objective.preset=ncsn", "objective.levels=20"})).levels == 20);
+  // Annealed Langevin dynamics samples at the levels of the training.
+  for (const std::string name : {"ncsn", "ncsnv2"}) {
+    harness::Settings own =
+        with({"objective.preset=" + name, "objective.levels=20", "objective.sigma_max=3"});
+    apply_preset(own, 784);
+    CHECK(own.get("objective.steps", "") == "20");
+  }
   const TrainingConfig v2 = read(with({"objective.preset=ncsnv2", "objective.sigma_max=31.2"}));
   CHECK(v2.levels == level_count(31.2, 0.02, 784));
   CHECK(!v2.noise_input);
@@ -58,6 +65,7 @@ TEST_CASE("presets: the rows of the table, and what is set by hand wins", "[trai
   const TrainingConfig vdm = read(with({"objective.preset=vdm", "objective.gamma_max=6"}));
   CHECK(training_path(vdm).sigma(1) == Approx(std::exp(3)));
   CHECK(training_levels(vdm, training_path(vdm), 0.5, 784).name == "bound");
+  CHECK(vdm.encoding == "centre");  // VDM never dequantises
   // Losses that never see x0 are weighted as the bound, unless it is said otherwise.
   const TrainingConfig sliced = read(with({"objective.matching=sliced_vr"}));
   CHECK(training_levels(sliced, training_path(sliced), 0.5, 784).name == "bound");
