@@ -8,14 +8,6 @@
 namespace kindred::transformer {
 namespace {
 
-struct PresetName {
-  std::string preset = "none";
-  template <class Self, class V>
-  static void describe(Self& self, V& visit) {
-    visit("preset", self.preset, "defaults from none, bigram, nanogpt, gpt2 or llama");
-  }
-};
-
 void check_probability(double p, const char* key) {
   check(p >= 0 && p < 1, key, p, " is no dropout probability; must be in [0, 1)");
 }
@@ -51,9 +43,7 @@ Config preset(const std::string& name) {
 }
 
 Config read_config(harness::Settings& settings) {
-  PresetName chosen;
-  settings.read("model", chosen);
-  Config config = preset(chosen.preset);
+  Config config = preset(settings.get("model.preset", "none"));
   settings.read("model", config);
   return config;
 }

@@ -2,16 +2,6 @@
 
 namespace kindred::transformer {
 
-namespace {
-struct PresetName {
-  std::string preset = "none";
-  template <class Self, class V>
-  static void describe(Self& self, V& visit) {
-    visit("preset", self.preset, "sizes from none, mnist, dit_s or dit_b");
-  }
-};
-}  // namespace
-
 DitConfig dit_preset(const std::string& name) {
   DitConfig c;
   c.preset = name;
@@ -34,9 +24,7 @@ DitConfig dit_preset(const std::string& name) {
 }
 
 DitConfig read_dit_config(harness::Settings& settings) {
-  PresetName chosen;
-  settings.read("model", chosen);
-  DitConfig config = dit_preset(chosen.preset);
+  DitConfig config = dit_preset(settings.get("model.preset", "none"));
   settings.read("model", config);
   return config;
 }

@@ -9,6 +9,7 @@
 #include "data/recipe.h"
 #include "data/tasks.h"
 #include "tests/data/support.h"
+#include "tests/support/command_output.h"
 
 using namespace kindred;
 using namespace kindred::test;
@@ -18,16 +19,7 @@ namespace {
 /// Runs "data WORDS..." and returns what it wrote to standard output.
 std::string run(std::vector<std::string> words) {
   words.insert(words.begin(), "data");
-  std::vector<char*> argv;
-  for (auto& w : words) argv.push_back(w.data());
-  std::ostringstream out;
-  struct Redirect {
-    std::streambuf* old;
-    ~Redirect() { std::cout.rdbuf(old); }
-  } redirect{std::cout.rdbuf(out.rdbuf())};
-  const int code = apps::data_command(static_cast<int>(argv.size()), argv.data());
-  CHECK(code == 0);
-  return out.str();
+  return test::command_output(apps::data_command, std::move(words));
 }
 }  // namespace
 

@@ -113,4 +113,23 @@ struct Mixture {
   }
 };
 
+/// Of samples x [n, 2] of a mixture with modes on both sides of x + y = 0: the share above that
+/// line, and mean and variance a coordinate there.
+struct ModeLaw {
+  double weight = 0, mean = 0, variance = 0;
+};
+inline ModeLaw heavier_mode(const Tensor& x) {
+  double count = 0, total = 0, squares = 0;
+  for (int64_t i = 0; i < x.dim(0); ++i) {
+    if (x.item(2 * i) + x.item(2 * i + 1) <= 0) continue;
+    count += 1;
+    for (int64_t d = 0; d < 2; ++d) {
+      total += x.item(2 * i + d);
+      squares += x.item(2 * i + d) * x.item(2 * i + d);
+    }
+  }
+  const double mean = total / (2 * count);
+  return {count / static_cast<double>(x.dim(0)), mean, squares / (2 * count) - mean * mean};
+}
+
 }  // namespace kindred::diffusion::analytic

@@ -10,6 +10,7 @@
 #include "apps/diffusion_command.h"
 #include "autodiff/rng.h"
 #include "harness/config.h"
+#include "tests/support/command_output.h"
 #include "tests/support/errors.h"
 
 using namespace kindred;
@@ -58,16 +59,7 @@ TEST_CASE("largest distance of a cloud", "[choose]") {
 namespace {
 std::string run(std::vector<std::string> words) {
   words.insert(words.begin(), "diffusion");
-  std::vector<char*> argv;
-  for (auto& w : words) argv.push_back(w.data());
-  std::ostringstream out;
-  struct Redirect {
-    std::streambuf* old;
-    ~Redirect() { std::cout.rdbuf(old); }
-  } redirect{std::cout.rdbuf(out.rdbuf())};
-  const int code = apps::diffusion_command(static_cast<int>(argv.size()), argv.data());
-  CHECK(code == 0);
-  return out.str();
+  return test::command_output(apps::diffusion_command, std::move(words));
 }
 }  // namespace
 

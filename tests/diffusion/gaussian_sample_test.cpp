@@ -10,6 +10,7 @@
 #include "diffusion/noisy_classify.h"
 #include "diffusion/unet.h"
 #include "harness/config.h"
+#include "tests/diffusion/gaussian_oracle.h"
 #include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
@@ -28,17 +29,12 @@ struct ClassOracle {
 
   Tensor forward(const Tensor& x, const harness::Context& context) const {
     harness::check_context(context, x, "oracle", {.labels = true});
-    Tensor from_x = Tensor::empty({x.dim(0), 1, 1}), shift = Tensor::empty({x.dim(0), 1, 1});
-    for (int64_t i = 0; i < x.dim(0); ++i) {
-      const int32_t label = context.labels.defined() ? context.labels.data<int32_t>()[i] : kClasses;
-      const double mean = label < kClasses ? 0.5 * (label - 1) : 0;
-      const double sigma = std::exp(4.0 * context.time.item(i)), v = sigma * sigma, c2 = sd * sd;
-      const Coefficients c = edm_preconditioning(sigma_data).at(sigma);
-      from_x.mutable_data<float>()[i] =
-          static_cast<float>((c2 / (c2 + v) - c.skip) / (c.in * c.out));
-      shift.mutable_data<float>()[i] = static_cast<float>(v * mean / ((c2 + v) * c.out));
-    }
-    return (x * from_x + shift) * gain.value;
+    const auto of_class = [&](int64_t row) {
+      const int32_t label =
+          context.labels.defined() ? context.labels.data<int32_t>()[row] : kClasses;
+      return label < kClasses ? 0.5 * (label - 1) : 0;
+    };
+    return analytic::gaussian_network(x, context.time, sd, sigma_data, of_class) * gain.value;
   }
   std::unique_ptr<harness::Stepper> stepper(int64_t) const { return nullptr; }
   template <class Self, class V>

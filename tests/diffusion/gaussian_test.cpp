@@ -12,6 +12,7 @@
 #include "autodiff/ops/reduce.h"
 #include "data/element_dataset.h"
 #include "tests/diffusion/analytic.h"
+#include "tests/diffusion/gaussian_oracle.h"
 
 using namespace kindred;
 using namespace kindred::diffusion;
@@ -23,16 +24,8 @@ struct OracleBackbone {
   nn::Parameter gain{Tensor::ones({1}), nn::Role::matrix};
 
   Tensor forward(const Tensor& x, const harness::Context& context) const {
-    Tensor from_x = Tensor::empty({x.dim(0), 1, 1}), shift = Tensor::empty({x.dim(0), 1, 1});
-    for (int64_t i = 0; i < x.dim(0); ++i) {
-      const double sigma = std::exp(4.0 * context.time.item(i)), v = sigma * sigma, c2 = sd * sd;
-      const Coefficients c = edm_preconditioning(sigma_data).at(sigma);
-      // D = (c2 x + v mean)/(c2 + v), x = in / c.in; F = (D - skip x)/out.
-      from_x.mutable_data<float>()[i] =
-          static_cast<float>((c2 / (c2 + v) - c.skip) / (c.in * c.out));
-      shift.mutable_data<float>()[i] = static_cast<float>(v * mean / ((c2 + v) * c.out));
-    }
-    return (x * from_x + shift) * gain.value;
+    const auto of_all = [this](int64_t) { return mean; };
+    return analytic::gaussian_network(x, context.time, sd, sigma_data, of_all) * gain.value;
   }
   std::unique_ptr<harness::Stepper> stepper(int64_t) const { return nullptr; }
   template <class Self, class V>

@@ -13,25 +13,11 @@
 using namespace kindred;
 using namespace kindred::diffusion;
 using namespace kindred::test;
+using analytic::heavier_mode;
 using analytic::Mixture;
+using analytic::ModeLaw;
 
 namespace {
-struct Law {
-  double weight = 0, mean = 0, variance = 0;
-};
-Law law_of(const Tensor& x) {
-  double count = 0, total = 0, squares = 0;
-  for (int64_t i = 0; i < x.dim(0); ++i) {
-    if (x.item(2 * i) + x.item(2 * i + 1) <= 0) continue;
-    count += 1;
-    for (int64_t d = 0; d < 2; ++d) {
-      total += x.item(2 * i + d);
-      squares += x.item(2 * i + d) * x.item(2 * i + d);
-    }
-  }
-  const double mean = total / (2 * count);
-  return {count / static_cast<double>(x.dim(0)), mean, squares / (2 * count) - mean * mean};
-}
 Tensor prior(int64_t count, double sd, const Rng& rng) {
   return scale(SampleStreams(rng).normal({count, 2}, "prior", 0), sd);
 }
@@ -87,7 +73,7 @@ TEST_CASE("predictors at 1000 steps of VE: weight, mean and variance", "[sampler
   const GaussianPath ve = ve_path();
   for (const Predictor predictor :
        {Predictor::euler_maruyama, Predictor::reverse_diffusion, Predictor::ancestral_small}) {
-    const Law law = law_of(predictor_corrector(
+    const ModeLaw law = heavier_mode(predictor_corrector(
         ve, denoiser, prior(2500, ve.prior_sd, Rng(1)),
         {.predictor = predictor, .steps = 1000, .corrector_steps = 0, .final_denoise = false},
         SampleStreams(Rng(2))));
@@ -102,7 +88,7 @@ TEST_CASE("predictor-corrector, adaptive equation and Langevin by name: weight, 
           "[samplers]") {
   const Denoiser denoiser = Mixture::two_modes().denoiser();
   const GaussianPath ve = ve_path();
-  const Law pc = law_of(predictor_corrector(
+  const ModeLaw pc = heavier_mode(predictor_corrector(
       ve, denoiser, prior(2500, ve.prior_sd, Rng(3)),
       {.steps = 500, .corrector_steps = 1, .norms = Norms::level, .final_denoise = false},
       SampleStreams(Rng(4))));
@@ -116,7 +102,7 @@ TEST_CASE("predictor-corrector, adaptive equation and Langevin by name: weight, 
     const auto x = Mixture::two_modes().draw(Rng(5).split(static_cast<uint64_t>(k)), 80);
     std::copy(x.begin(), x.end(), end.mutable_data<double>() + 2 * k);
   }
-  const Law ode = law_of(flow(denoiser, end, 80, 0.002, 1).y);
+  const ModeLaw ode = heavier_mode(flow(denoiser, end, 80, 0.002, 1).y);
   CHECK(ode.weight == Approx(0.8).margin(0.01));
   CHECK(ode.mean == Approx(5).margin(0.02));
   CHECK(ode.variance == Approx(1).margin(0.02));

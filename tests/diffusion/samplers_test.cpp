@@ -11,26 +11,11 @@
 using namespace kindred;
 using namespace kindred::diffusion;
 using namespace kindred::test;
+using analytic::heavier_mode;
 using analytic::Mixture;
+using analytic::ModeLaw;
 
 namespace {
-struct Modes {
-  double weight = 0;    ///< share of samples nearer to (5, 5)
-  double variance = 0;  ///< a dimension, within that mode
-};
-Modes measure(const Tensor& x) {
-  double count = 0, total = 0, squares = 0;
-  for (int64_t i = 0; i < x.dim(0); ++i) {
-    if (x.item(2 * i) + x.item(2 * i + 1) <= 0) continue;
-    count += 1;
-    for (int64_t d = 0; d < 2; ++d) {
-      total += x.item(2 * i + d);
-      squares += x.item(2 * i + d) * x.item(2 * i + d);
-    }
-  }
-  const double mean = total / (2 * count);
-  return {count / static_cast<double>(x.dim(0)), squares / (2 * count) - mean * mean};
-}
 double variance_of(const Tensor& x) {
   double total = 0, squares = 0;
   for (int64_t i = 0; i < x.numel(); ++i) total += x.item(i), squares += x.item(i) * x.item(i);
@@ -69,7 +54,7 @@ TEST_CASE("plain Langevin misses the weights of far modes, annealing nearly find
     const double v = 1e-8;
     return scale(denoiser(x, Tensor::full({x.dim(0)}, std::sqrt(v), DType::f64)) - x, 1 / v);
   };
-  const Modes plain = measure(langevin(score, start, 0.1, 1000, SampleStreams(Rng(5))));
+  const ModeLaw plain = heavier_mode(langevin(score, start, 0.1, 1000, SampleStreams(Rng(5))));
   CHECK(plain.weight > 0.47);
   CHECK(plain.weight < 0.55);
   CHECK(plain.variance == Approx(1.0256).margin(0.12));
@@ -78,8 +63,8 @@ TEST_CASE("plain Langevin misses the weights of far modes, annealing nearly find
                                         .steps_per_level = 100,
                                         .epsilon = 0.1,
                                         .final_denoise = false};
-  const Modes annealed =
-      measure(annealed_langevin(denoiser, start, options, SampleStreams(Rng(6))));
+  const ModeLaw annealed =
+      heavier_mode(annealed_langevin(denoiser, start, options, SampleStreams(Rng(6))));
   CHECK(annealed.weight > 0.75);
   CHECK(annealed.weight < 0.82);
 }
@@ -95,7 +80,8 @@ TEST_CASE("Heun: the variance of a mode at N = 10, 18, 40, 100", "[samplers]") {
       ++evaluations;
       return denoiser(x, sigma);
     };
-    const Modes modes = measure(heun(counted, start, {.steps = steps}, SampleStreams(Rng(8))));
+    const ModeLaw modes =
+        heavier_mode(heun(counted, start, {.steps = steps}, SampleStreams(Rng(8))));
     CHECK(modes.variance == Approx(variance).margin(0.025));
     CHECK(modes.weight == Approx(0.8).margin(0.02));
     CHECK(evaluations == 2 * steps - 1);
@@ -106,7 +92,7 @@ TEST_CASE("Heun with churn keeps the distribution", "[samplers]") {
   const Denoiser denoiser = Mixture::two_modes().denoiser();
   const Tensor start = prior({6000, 2}, 80, Rng(9));
   const HeunOptions options{.steps = 64, .churn = 20, .churn_noise = 1};
-  const Modes modes = measure(heun(denoiser, start, options, SampleStreams(Rng(10))));
+  const ModeLaw modes = heavier_mode(heun(denoiser, start, options, SampleStreams(Rng(10))));
   CHECK(modes.variance == Approx(1).margin(0.06));
   CHECK(modes.weight == Approx(0.8).margin(0.02));
   const std::vector<double> sigma = karras_levels({.steps = 18});
@@ -125,13 +111,13 @@ TEST_CASE("predictors on VE and VP sample the mixture", "[samplers]") {
   for (const auto& [predictor, variance] : expected) {
     options.predictor = predictor;
     const GaussianPath ve = ve_path();
-    const Modes modes = measure(predictor_corrector(
+    const ModeLaw modes = heavier_mode(predictor_corrector(
         ve, denoiser, prior({4000, 2}, ve.prior_sd, Rng(11)), options, SampleStreams(Rng(12))));
     CHECK(modes.variance == Approx(variance).margin(0.05));
     CHECK(modes.weight == Approx(0.79).margin(0.025));
     const GaussianPath vp = vp_path();
-    const Modes other = measure(predictor_corrector(vp, denoiser, prior({2000, 2}, 1, Rng(13)),
-                                                    options, SampleStreams(Rng(14))));
+    const ModeLaw other = heavier_mode(predictor_corrector(
+        vp, denoiser, prior({2000, 2}, 1, Rng(13)), options, SampleStreams(Rng(14))));
     CHECK(other.variance == Approx(1).margin(0.1));
     CHECK(other.weight == Approx(0.8).margin(0.03));
   }
@@ -146,7 +132,7 @@ TEST_CASE("the Langevin corrector keeps the distribution, in both orders and wit
     for (const bool first : {false, true}) {
       options.norms = norms;
       options.corrector_first = first;
-      const Modes modes = measure(predictor_corrector(
+      const ModeLaw modes = heavier_mode(predictor_corrector(
           ve, denoiser, prior({3000, 2}, ve.prior_sd, Rng(15)), options, SampleStreams(Rng(16))));
       CHECK(modes.variance == Approx(1.05).margin(0.12));
       CHECK(modes.weight == Approx(0.8).margin(0.03));
@@ -181,7 +167,7 @@ TEST_CASE(
   const Tensor one = predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(18)));
   options.predictor = Predictor::ddim;
   CHECK(difference(one, predictor_corrector(vp, denoiser, start, options,
-                                                    SampleStreams(Rng(18)))) <= 1e-12);
+                                            SampleStreams(Rng(18)))) <= 1e-12);
   options.eta = 0;
   const Tensor a = predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(18)));
   const Tensor b = predictor_corrector(vp, denoiser, start, options, SampleStreams(Rng(19)));
