@@ -79,19 +79,25 @@ Figure read_figure(const std::string& name, Settings& own) {
 }
 
 struct EvaluationText {
-  std::string variants;
+  std::string variants, classifier;
+  int64_t samples = 0;
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
     visit("variants", self.variants, "trained variants that are scored so; empty: all");
+    visit("samples", self.samples, "judge this many samples instead of scoring data; 0: score");
+    visit("classifier", self.classifier,
+          "with samples: variant classify/BACKBONE in whose features they are judged");
   }
 };
 
 /// What a variant may set beside settings of its run.
 struct VariantText {
   std::string study;
+  bool alone = false;
   template <class Self, class V>
   static void describe(Self& self, V& visit) {
-    visit("study", self.study);
+    visit("study", self.study, "train, or the name of a study");
+    visit("alone", self.alone, "it takes the settings of its own section only");
   }
 };
 
@@ -103,11 +109,30 @@ Evaluation read_evaluation(const std::string& name, const Settings& file,
   Settings own = all.without(kRunSections);
   own.read("", text);
   own.finish();
-  Evaluation out{name, split_list(text.variants), all.only(kRunSections)};
-  for (const std::string& v : out.variants)
-    check(contains(variants, v), "config", key, ".variants: there is no variant \"", v, "\"; ",
+  Evaluation out{.name = name,
+                 .variants = split_list(text.variants),
+                 .samples = text.samples,
+                 .classifier = text.classifier,
+                 .changes = all.only(kRunSections)};
+  const auto check_variant = [&](const std::string& v, const char* option) {
+    check(contains(variants, v), "config", key, option, ": there is no variant \"", v, "\"; ",
           variants.empty() ? "there are none" : "choose from " + joined(variants));
-  check(!out.changes.text().empty(), "config", key, " changes no setting, such as data.rate = 2");
+  };
+  for (const std::string& v : out.variants) check_variant(v, ".variants");
+  check(out.samples >= 0, "config", key, ".samples = ", out.samples, " is negative");
+  check(out.samples > 0 || !out.changes.text().empty(), "config", key,
+        " changes no setting, such as data.rate = 2, and judges no samples (samples = 2000)");
+  if (out.classifier.empty()) return out;
+  check(out.samples > 0, "config", key, ".classifier goes with samples = 2000");
+  check_variant(out.classifier, ".classifier");
+  const auto place = [&](const std::string& v) {
+    return std::find(variants.begin(), variants.end(), v);
+  };
+  for (const std::string& v : out.variants.empty() ? variants : out.variants)
+    check(place(out.classifier) < place(v), "config", key, ": ", v,
+          " is trained before its classifier ", out.classifier,
+          "; name the classifier earlier in paper.variants, and in ", key,
+          ".variants only what draws");
   return out;
 }
 
@@ -162,7 +187,7 @@ Experiment parse_experiment(const Settings& file) {
   if (names.empty()) names.emplace_back();
   bool trains = false;
   for (const std::string& name : names) {
-    Variant v{name, e.paper.study, {}, {}};
+    Variant v{.name = name, .study = e.paper.study, .settings = {}, .evaluations = {}};
     const Settings changes = name.empty() ? Settings() : file.section(name);
     VariantText text{v.study};
     Settings odd = changes.only(kOwnSections);
@@ -172,6 +197,7 @@ Experiment parse_experiment(const Settings& file) {
     trains |= v.study == "train";
     if (v.study != "train") find_study(v.study);
     v.settings = changes.without(kOwnSections);
+    v.alone = text.alone;
     for (const std::string& evaluation : evaluations) {
       Evaluation read = read_evaluation(evaluation, file, split_list(e.paper.variants));
       if (read.variants.empty() || contains(read.variants, name)) {
@@ -183,6 +209,7 @@ Experiment parse_experiment(const Settings& file) {
     e.variants.push_back(std::move(v));
   }
   for (Variant& v : e.variants) {
+    if (v.alone) continue;
     const Settings changes = v.settings;
     // Beside trainings, a study takes only what is meant for it; alone, everything must be.
     v.settings = v.study == "train" ? common.without({"study"})
@@ -193,6 +220,12 @@ Experiment parse_experiment(const Settings& file) {
   for (const Figure& figure : e.figures)
     for (const std::string& name : figure.value.names()) check_prefix(name, figure, e);
   return e;
+}
+
+std::string Evaluation::text() const {
+  std::string out = changes.text();
+  if (samples > 0) out += "samples = " + std::to_string(samples) + "\nclassifier = " + classifier;
+  return out;
 }
 
 Settings training_settings(const Settings& file) {

@@ -1,8 +1,10 @@
 // Experiment: a published result in one INI file that `kindred reproduce` runs.
 //   [paper]           what is published, and what is run here (struct Paper)
 //   [run] [data] ...  settings of the trainings, or [study] options of a study
-//   [VARIANT]         what this variant changes: model.init = random
-//   [evaluate.NAME]   a trained variant scored again under other settings: data.rate = 2
+//   [VARIANT]         what this variant changes: model.init = random; with paper.alone = true all
+//                     that it is made of
+//   [evaluate.NAME]   a trained variant scored again under other settings: data.rate = 2; or its
+//                     samples judged: samples = 2000, classifier = VARIANT
 //   [figure.NAME]     a number to compare: value = hippo.accuracy - random.accuracy
 // A run gives named results; with variants these are VARIANT.RESULT and VARIANT.EVALUATION.RESULT,
 // without them RESULT and EVALUATION.RESULT.
@@ -71,12 +73,17 @@ struct Figure {
 struct Evaluation {
   std::string name;
   std::vector<std::string> variants;  ///< those that are scored so; empty: all
+  int64_t samples = 0;     ///< above 0: this many samples are judged, nothing is scored
+  std::string classifier;  ///< an earlier variant in whose features they are judged, or empty
   Settings changes;
+  /// What its results depend on beside the trained models.
+  std::string text() const;
 };
 
 struct Variant {
   std::string name;   ///< "" where the experiment has none
   std::string study;  ///< "train" or a registered study
+  bool alone = false;  ///< without the settings that the other variants share
   Settings settings;  ///< complete
   std::vector<Evaluation> evaluations;
 };

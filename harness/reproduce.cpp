@@ -16,8 +16,10 @@
 #include "harness/manifest.h"
 #include "harness/result_folder.h"
 #include "harness/run.h"
+#include "harness/sample_quality.h"
 #include "harness/sha256.h"
 #include "harness/snapshot.h"
+#include "harness/snapshot_store.h"
 #include "harness/study.h"
 
 namespace kindred::harness {
@@ -28,15 +30,6 @@ namespace {
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-[[noreturn]] void unknown_result(const std::string& name, const std::string& figure,
-                                 const std::vector<std::string>& known) {
-  const std::string near = nearest(name, known);
-  std::string list;
-  for (const std::string& k : known) list += (list.empty() ? "" : ", ") + k;
-  fail(Fault::usage, "figure", "figure.", figure, ".value: there is no result \"", name, '"',
-       near.empty() ? "" : "; did you mean " + near + "?", "; known: ", list);
 }
 
 /// Data sets that are open, by the text of their [data] settings.
@@ -186,11 +179,7 @@ class Reproduction {
       }
     }
     // What a study gives shows when it has run.
-    if (!studies)
-      for (const Figure& f : experiment_.figures)
-        for (const std::string& name : f.value.names())
-          if (std::find(known.begin(), known.end(), name) == known.end())
-            unknown_result(name, f.name, known);
+    if (!studies) check_figures(experiment_, known);
   }
 
   /// A study repeats with other seeds only if it has one.
@@ -260,8 +249,27 @@ class Reproduction {
       } catch (const Error& error) {
         fail(Fault::usage, "evaluate." + e.name, "its settings make another model: ", error.what());
       }
-      add(changed, prefix + e.name + ".");
+      if (e.samples == 0) {
+        add(changed, prefix + e.name + ".");
+        continue;
+      }
+      try {
+        std::optional<Run> classifier;
+        if (!e.classifier.empty())
+          classifier.emplace(data_.run(settings_of(job_of(e.classifier, job.seed))));
+        for (const std::string& name :
+             sample_metric_names(changed, e.samples, classifier ? &*classifier : nullptr))
+          known.push_back(prefix + e.name + "." + name);
+      } catch (const Error& error) {
+        fail(error.fault(), "evaluate." + e.name, error.what());
+      }
     }
+  }
+
+  const Job& job_of(const std::string& variant, std::optional<int64_t> seed) const {
+    return *std::find_if(jobs_.begin(), jobs_.end(), [&](const Job& j) {
+      return j.variant->name == variant && j.seed == seed;
+    });
   }
 
   std::optional<int64_t> first_seed() const {
@@ -274,9 +282,11 @@ class Reproduction {
     return settings;
   }
 
+  std::string folder_path(const Job& job) const { return control_.out + "/runs/" + job.folder(); }
+
   /// The row of a job, from its folder if it is finished there; null if a signal stopped it.
   json run(const Job& job) {
-    const ResultFolder folder(control_.out + "/runs/" + job.folder(), job.resolved,
+    const ResultFolder folder(folder_path(job), job.resolved,
                               {.who = job.who(),
                                .progress = control_.progress,
                                .fresh = control_.fresh,
@@ -315,7 +325,9 @@ class Reproduction {
     const Settings settings = settings_of(job);
     std::vector<std::pair<const Evaluation*, std::string>> missing;
     for (const Evaluation& e : job.variant->evaluations) {
-      const std::string hash = sha256_hex(e.changes.text());
+      std::string depends_on = e.text();
+      if (!e.classifier.empty()) depends_on += job_of(e.classifier, job.seed).resolved;
+      const std::string hash = sha256_hex(depends_on);
       if (row.is_null() || row["evaluations"].value(e.name, "") != hash)
         missing.emplace_back(&e, hash);
     }
@@ -332,7 +344,7 @@ class Reproduction {
       const Likelihood l = score(run, run.eval_split(), job.who(), control_.progress);
       for (const auto& [name, value] : results_of(l, run)) results[name] = value;
       row["kind"] = name(l.kind);
-      for (const auto& [metric, kind] : l.metric_kinds) row["metric_kinds"][metric] = name(kind);
+      keep_kinds(l, "", row);
       row["note"] = l.note;
       row["evaluations"] = json::object();
       folder.keep(row);
@@ -342,10 +354,18 @@ class Reproduction {
       for (const auto& [e, hash] : missing) {
         Run changed = data_.run(changed_settings(settings, *e));
         changed.restore(trained, true);
-        const std::string who = job.who() + ", " + e->name;
-        const Likelihood l = score(changed, changed.eval_split(), who, control_.progress);
-        for (const auto& [name, value] : results_of(l, changed))
-          results[e->name + "." + name] = value;
+        const std::string who = job.who() + ", " + e->name, prefix = e->name + ".";
+        if (e->samples > 0) {
+          say("  " + who + ": drawing " + std::to_string(e->samples) + " samples");
+          for (const SampleMetric& m : judged(changed, *e, job.seed)) {
+            results[prefix + m.space + "." + m.name] = m.value;
+            results[prefix + m.space + "." + m.name + "_real"] = m.real;
+          }
+        } else {
+          const Likelihood l = score(changed, changed.eval_split(), who, control_.progress);
+          for (const auto& [name, value] : results_of(l, changed)) results[prefix + name] = value;
+          keep_kinds(l, prefix, row);
+        }
         row["evaluations"][e->name] = hash;
       }
     }
@@ -356,75 +376,38 @@ class Reproduction {
     return row;
   }
 
+  /// Which numbers bound, estimate or are a likelihood, by the names of results.
+  static void keep_kinds(const Likelihood& l, const std::string& prefix, json& row) {
+    row["metric_kinds"][prefix + "bits"] = row["metric_kinds"][prefix + "nats"] = name(l.kind);
+    for (const auto& [metric, kind] : l.metric_kinds)
+      row["metric_kinds"][prefix + metric] = name(kind);
+  }
+
+  /// Samples of a trained model against held-out elements, in the features of the classifier that
+  /// was trained with the same seed.
+  std::vector<SampleMetric> judged(Run& model, const Evaluation& e, std::optional<int64_t> seed) {
+    std::optional<Run> classifier;
+    if (!e.classifier.empty()) {
+      const Job& job = job_of(e.classifier, seed);
+      classifier.emplace(data_.run(settings_of(job)));
+      const std::string snapshots = folder_path(job) + "/snapshots";
+      const auto found = find_latest(snapshots);
+      if (!found)
+        fail(Fault::snapshot, "reproduce", "no whole snapshot in ", snapshots,
+             "; --fresh trains again");
+      classifier->restore(found->snapshot);
+    }
+    return sample_metrics(
+        sample_quality(model, {.count = e.samples}, classifier ? &*classifier : nullptr));
+  }
+
   const ReproduceControl& control_;
   Experiment experiment_;
   std::vector<Job> jobs_;
   OpenData data_;
 };
 
-/// A result by its full name among the runs of a seed, or of runs without one.
-const json* find_result(const json& runs, const std::string& name, std::optional<int64_t> seed) {
-  for (const json& run : runs) {
-    if (seed && run.contains("seed") && run["seed"].get<int64_t>() != *seed) continue;
-    const std::string variant = run["variant"];
-    const std::string prefix = variant.empty() ? "" : variant + ".";
-    if (!name.starts_with(prefix)) continue;
-    const auto found = run["results"].find(name.substr(prefix.size()));
-    if (found != run["results"].end()) return &*found;
-  }
-  return nullptr;
-}
-
-std::vector<std::string> result_names(const json& runs) {
-  std::vector<std::string> names;
-  for (const json& run : runs)
-    for (const auto& [name, value] : run["results"].items()) {
-      const std::string variant = run["variant"],
-                        full = variant.empty() ? name : variant + "." + name;
-      if (std::find(names.begin(), names.end(), full) == names.end()) names.push_back(full);
-    }
-  return names;
-}
-
-/// JSON has no infinity: an open side of a band is null.
-json finite_or_null(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
-
 }  // namespace
-
-json figure_rows(const Experiment& e, const json& runs) {
-  json rows = json::array();
-  std::vector<std::optional<int64_t>> seeds;
-  for (const int64_t seed : e.seeds) seeds.emplace_back(seed);
-  if (seeds.empty()) seeds.emplace_back();
-  for (const Figure& figure : e.figures) {
-    std::vector<double> values;
-    for (const auto& seed : seeds)
-      values.push_back(figure.value.value([&](const std::string& name) {
-        const json* found = find_result(runs, name, seed);
-        if (!found) unknown_result(name, figure.name, result_names(runs));
-        return found->is_number() ? found->get<double>() : std::nan("");
-      }));
-    const Judgement j = judge(figure, std::move(values));
-    const FigureText& t = figure.text;
-    json each = json::array();
-    for (const double v : j.values) each.push_back(finite_or_null(v));
-    rows.push_back({{"name", figure.name},
-                    {"what", t.what},
-                    {"expression", t.value},
-                    {"unit", t.unit},
-                    {"paper", figure.paper ? json(*figure.paper) : json(nullptr)},
-                    {"paper_source", t.paper_source},
-                    {"value", finite_or_null(j.mean)},
-                    {"std_error", j.std_error ? json(*j.std_error) : json(nullptr)},
-                    {"values", std::move(each)},
-                    {"low", finite_or_null(t.low)},
-                    {"high", finite_or_null(t.high)},
-                    {"better", t.better},
-                    {"verdict", j.verdict},
-                    {"inside", j.inside}});
-  }
-  return rows;
-}
 
 json reproduce(const Settings& file, const ReproduceControl& control, bool& interrupted) {
   interrupted = false;

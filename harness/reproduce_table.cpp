@@ -34,7 +34,8 @@ std::string ours(const json& figure) {
     std::snprintf(error, sizeof error, " +- %.2g", figure["std_error"].get<double>());
     text += error;
   }
-  return text;
+  const std::string kind = figure.value("kind", "");
+  return kind.empty() ? text : text + " (" + kind + ")";
 }
 
 std::string band(const json& figure) {

@@ -223,18 +223,44 @@ SampleQuality judge_samples(const Tensor& samples, const data::Dataset& data, da
   return quality;
 }
 
-SampleQuality sample_quality(Run& run, const SampleQualityOptions& options, Run* classifier) {
+namespace {
+/// How many samples of a run to judge, when all that is asked for can be done.
+int64_t checked_request(Run& run, int64_t count, Run* classifier) {
   check(run.objective().draws(), kWhere, run.family().str(),
         " has nothing to draw, so there are no samples to judge");
   check_data(run.spec(), classifier);
-  check(options.count >= 0, kSamples, options.count, " samples");
-  const data::Split split = run.eval_split();
-  const int64_t held_out = run.dataset().size(split);
-  const int64_t wanted = options.count > 0 ? options.count : std::min(kCount, held_out / 2);
+  check(count >= 0, kSamples, count, " samples");
+  const int64_t held_out = run.dataset().size(run.eval_split());
+  return checked_count(count > 0 ? count : std::min(kCount, held_out / 2), held_out);
+}
+}  // namespace
+
+SampleQuality sample_quality(Run& run, const SampleQualityOptions& options, Run* classifier) {
   SampleOptions sampling = options.sampling;
-  sampling.count = checked_count(wanted, held_out);
+  sampling.count = checked_request(run, options.count, classifier);
   if (options.drawing) options.drawing(sampling.count);
-  return judge_samples(run.sample(sampling, options.seed), run.dataset(), split, classifier);
+  return judge_samples(run.sample(sampling, options.seed), run.dataset(), run.eval_split(),
+                       classifier);
+}
+
+std::vector<std::string> sample_metric_names(Run& run, int64_t count, Run* classifier) {
+  checked_request(run, count, classifier);
+  SampleQuality nothing;
+  const auto add_space = [&](const char* name, int64_t dims) {
+    nothing.spaces.push_back({name, dims, {}, {}});
+    if (dims <= kFrechetDims)
+      nothing.spaces.back().samples.frechet = nothing.spaces.back().real.frechet = 0;
+  };
+  add_space("values", run.spec().length);
+  if (classifier) {
+    add_space("features",
+              classifier->features(classifier->dataset().elements(data::Split::train, 0, 1)).numel());
+    nothing.classifier.emplace();
+  }
+  std::vector<std::string> names;
+  for (const SampleMetric& m : sample_metrics(nothing))
+    for (const char* end : {"", "_real"}) names.push_back(m.space + "." + m.name + end);
+  return names;
 }
 
 }  // namespace kindred::harness

@@ -93,6 +93,9 @@ struct SampleMetric {
 };
 /// In the order of the table.
 std::vector<SampleMetric> sample_metrics(const SampleQuality& quality);
+/// Names of those rows, "features.frechet", for `count` samples of a run, with "_real" behind them
+/// for real elements. Throws what sample_quality would, but draws nothing.
+std::vector<std::string> sample_metric_names(Run& run, int64_t count, Run* classifier);
 /// {"n": ..., "values": {"precision": {"value", "real", "ideal", "reading"}, ...}, "features": ...,
 /// "classes": ..., "classifier": {"accuracy", "weights_sha256", ...}}.
 nlohmann::json to_json(const SampleQuality& quality);

@@ -91,6 +91,13 @@ TEST_CASE("experiments: variants, evaluations, studies and figures of a file") {
   CHECK_FALSE(e.figures[1].paper);
   CHECK(e.figures[1].value.names() == std::vector<std::string>{"wide.half.bits", "known.result"});
 
+  const Experiment alone = parse_experiment(Settings::from_text(
+      with("[narrow]\n", "[narrow]\npaper.alone = true\nrun.family = classify/mlp\n"), "x.ini"));
+  CHECK(alone.variants[1].settings.get("run.family", "") == "classify/mlp");
+  CHECK(alone.variants[1].settings.get("model.width", "") == "2");
+  CHECK_FALSE(alone.variants[1].settings.has("study.result"));
+  CHECK(alone.variants[0].settings.get("run.family", "") == "ssm");
+
   const Experiment one = parse_experiment(Settings::from_text(
       "[paper]\ntitle = one\n[run]\nseed = 4\n[figure.f]\nwhat = w\nvalue = bits\n", "y.ini"));
   REQUIRE(one.variants.size() == 1);
@@ -130,6 +137,13 @@ TEST_CASE("experiments: mistakes are refused with the key and the line") {
   CHECK_THAT(refusal(with("variants = wide\n", "")), Contains("variants = NAME"));
   CHECK_THAT(refusal(with("data.rate = 2\n", "")), Contains("changes no setting"));
   CHECK_THAT(refusal(with("data.rate", "date.rate")), Contains("date.rate"));
+  CHECK_THAT(refusal(with("data.rate = 2\n", "samples = -3\n")), Contains("samples = -3"));
+  CHECK_THAT(refusal(with("data.rate = 2\n", "data.rate = 2\nclassifier = narrow\n")),
+             Contains("evaluate.half.classifier") && Contains("samples"));
+  CHECK_THAT(refusal(with("data.rate = 2\n", "samples = 20\nclassifier = wild\n")),
+             Contains("evaluate.half.classifier") && Contains("wild"));
+  CHECK_THAT(refusal(with("data.rate = 2\n", "samples = 20\nclassifier = narrow\n")),
+             Contains("wide is trained before its classifier narrow"));
   CHECK_THAT(refusal(with("", "[evaluate]\nstray = 1\n")), Contains("evaluate.stray"));
   CHECK_THAT(refusal(with("", "[figure]\nstray = 1\n")), Contains("figure.stray"));
 }

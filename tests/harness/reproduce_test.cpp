@@ -8,7 +8,10 @@
 #include <nlohmann/json.hpp>
 
 #include "harness/atomic_file.h"
+#include "harness/sample_quality.h"
+#include "harness/snapshot_store.h"
 #include "harness/study.h"
+#include "tests/data/support.h"
 #include "tests/harness/tiny.h"
 #include "tests/support/temp_folder.h"
 
@@ -92,6 +95,22 @@ std::string refusal(const Settings& file) {
   return "accepted";
 }
 
+/// 4 x 4 images in two classes: the left or the right half is bright.
+void write_halves(const TempFolder& folder) {
+  const Rng rng(5);
+  for (const auto& [part, count] : {std::pair<const char*, uint32_t>{"train", 80}, {"t10k", 48}}) {
+    std::vector<uint8_t> pixels, labels;
+    for (uint32_t i = 0; i < count; ++i) {
+      labels.push_back(static_cast<uint8_t>(i % 2));
+      for (uint32_t p = 0; p < 16; ++p)
+        pixels.push_back(
+            static_cast<uint8_t>(200 * (p % 4 / 2 == i % 2) + rng.below(50, 16 * i + p)));
+    }
+    folder.write(std::string(part) + "-images-idx3-ubyte", test::idx({count, 4, 4}, pixels));
+    folder.write(std::string(part) + "-labels-idx1-ubyte", test::idx({count}, labels));
+  }
+}
+
 Settings changed(Settings file, const std::string& assignment) {
   file.set_assignment(assignment);
   return file;
@@ -170,6 +189,66 @@ TEST_CASE("reproduce: trainings, their seeds, evaluations and reuse", "[reproduc
   // The same numbers as where everything was asked for at once.
   CHECK(run(more, folder / "other")["runs"][0]["results"]["short.bits"] ==
         again["results"]["short.bits"]);
+}
+
+TEST_CASE("reproduce: samples of a trained model, also in the features of a classifier",
+          "[reproduce]") {
+  const TempFolder folder;
+  write_halves(folder);
+  const Settings file = Settings::from_text(
+      "[paper]\ntitle = halves of a square\nvariants = judge, draw\nseeds = 0, 1\n"
+      "[run]\nthreads = 1\n[data]\nname = idx\npath = " +
+          folder / "" +
+          "\n[train]\nsteps = 6\nbatch = 8\n[eval]\nlimit = 8\n[model]\nwidth = 8\n"
+          "[judge]\nrun.family = classify/cnn\n"
+          "[draw]\nrun.family = gaussian/mlp\nobjective.steps = 3\n"
+          "[evaluate.drawn]\nvariants = draw\nsamples = 20\nclassifier = judge\n"
+          "[evaluate.longer]\nvariants = draw\nsamples = 20\nobjective.steps = 5\n"
+          "[figure.fid]\nwhat = FID\nvalue = draw.drawn.features.frechet\n"
+          "[figure.ratio]\nwhat = FID\n"
+          "value = draw.drawn.features.frechet / draw.drawn.features.frechet_real\n"
+          "[figure.bits]\nwhat = bits\nvalue = draw.bits\n"
+          "[figure.loss]\nwhat = bits\nvalue = draw.bits - draw.longer.values.sliced_w2\n",
+      "halves.ini");
+  const std::string out = folder / "out";
+  const json results = run(file, out);
+  const json drawn = results["runs"][3]["results"];  // draw, seed 1
+
+  const auto trained = [&](const std::string& name) {
+    const json row = json::parse(read_file(out + "/runs/" + name + "-seed1/result.json"));
+    Run made(Settings::from_text(row["config"], "result"));
+    made.restore(find_latest(out + "/runs/" + name + "-seed1/snapshots")->snapshot);
+    return made;
+  };
+  Run model = trained("draw"), judge = trained("judge");
+  for (const SampleMetric& m : sample_metrics(sample_quality(model, {.count = 20}, &judge))) {
+    INFO(m.space << ' ' << m.name);
+    CHECK(drawn["drawn." + m.space + "." + m.name] == m.value);
+    CHECK(drawn["drawn." + m.space + "." + m.name + "_real"] == m.real);
+  }
+  CHECK(drawn["longer.values.sliced_w2"] != drawn["drawn.values.sliced_w2"]);
+  CHECK_FALSE(drawn.contains("longer.features.frechet"));
+
+  // What is a bound or an estimate says so; samples are no likelihood.
+  CHECK(results["figures"][0]["kind"] == "");
+  CHECK(results["figures"][2]["kind"] == results["runs"][3]["kind"]);
+  CHECK(results["figures"][3]["kind"] == "of an estimate");
+  CHECK_THAT(reproduction_table(results), Contains("(estimate)") && Contains("(of an estimate)"));
+
+  // Another classifier: the same model, judged anew.
+  const std::string snapshots = out + "/runs/draw-seed1/snapshots";
+  const auto before = fs::last_write_time(find_latest(snapshots)->path);
+  const json other = run(changed(file, "judge.train.steps=9"), out)["runs"][3]["results"];
+  CHECK(fs::last_write_time(find_latest(snapshots)->path) == before);
+  CHECK(other["drawn.values.sliced_w2"] == drawn["drawn.values.sliced_w2"]);
+  CHECK(other["drawn.features.frechet"] != drawn["drawn.features.frechet"]);
+
+  CHECK_THAT(refusal(changed(file, "evaluate.drawn.samples=25")),
+             Contains("evaluate.drawn") && Contains("25 samples need twice"));
+  CHECK_THAT(refusal(changed(file, "figure.fid.value=draw.drawn.features.fid")),
+             Contains("no result") && Contains("draw.drawn.features.frechet_real"));
+  CHECK_THAT(refusal(changed(file, "judge.run.family=gaussian/mlp")),
+             Contains("evaluate.drawn") && Contains("classify"));
 }
 
 TEST_CASE("reproduce: mistakes are refused before the first training", "[reproduce]") {
