@@ -253,8 +253,9 @@ std::vector<std::string> sample_metric_names(Run& run, int64_t count, Run* class
   };
   add_space("values", run.spec().length);
   if (classifier) {
-    add_space("features",
-              classifier->features(classifier->dataset().elements(data::Split::train, 0, 1)).numel());
+    add_space(
+        "features",
+        classifier->features(classifier->dataset().elements(data::Split::train, 0, 1)).numel());
     nothing.classifier.emplace();
   }
   std::vector<std::string> names;

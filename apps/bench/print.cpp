@@ -67,11 +67,11 @@ void print_row(const json& row) {
 }
 
 void print_summary(const json& rows) {
-  std::printf("\n%-10s %10s %10s %7s %15s %7s %9s %9s\n", "row", "kindred ms", "PyTorch ms",
+  std::printf("\n%-18s %10s %10s %7s %15s %7s %9s %9s\n", "row", "kindred ms", "PyTorch ms",
               "ratio", "spread", "floor", "memory MB", "PyTorch");
   for (const json& row : rows) {
     if (!row.contains("kindred")) continue;  // its worker failed; that was said
-    std::printf("%-10s %10.3f", text(row, "row").c_str(), number(row["kindred"], "ms"));
+    std::printf("%-18s %10.3f", text(row, "row").c_str(), number(row["kindred"], "ms"));
     if (row.contains("ratio")) {
       const json& ratio = row["ratio"];
       char floor[16] = "-";

@@ -49,6 +49,7 @@ std::vector<Row> gpt_rows();
 std::vector<Row> generate_rows();
 std::vector<Row> ssm_rows();
 std::vector<Row> unet_rows();
+std::vector<Row> score_rows();
 std::vector<Row> dispatch_rows();
 
 }  // namespace kindred::apps::bench

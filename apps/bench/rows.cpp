@@ -8,7 +8,8 @@ namespace kindred::apps::bench {
 const std::vector<Row>& rows() {
   static const std::vector<Row> all = [] {
     std::vector<Row> table;
-    for (const auto& family : {gpt_rows(), generate_rows(), ssm_rows(), unet_rows(), dispatch_rows()})
+    for (const auto& family :
+         {gpt_rows(), generate_rows(), ssm_rows(), unet_rows(), score_rows(), dispatch_rows()})
       table.insert(table.end(), family.begin(), family.end());
     return table;
   }();

@@ -1,7 +1,13 @@
 // Row unet: Run::step() of a U-Net on fixed random images: one denoising score matching step on the
 // variance exploding path, whose loss is |F(x + sigma eps, ln(sigma)/4) + eps|^2, and Adam.
+// Row unet-bits: bits/dim of a few of the images by the probability flow of such a network.
+#include <cmath>
+#include <numbers>
+
 #include "apps/bench/row.h"
 #include "apps/bench/row_settings.h"
+#include "diffusion/gaussian.h"
+#include "diffusion/likelihood.h"
 #include "diffusion/score_matching.h"
 #include "harness/run.h"
 
@@ -37,8 +43,8 @@ class FixedImages final : public data::Dataset {
     batch.symbols = Tensor::view(pixels_, first * spec_.length, {count, spec_.length});
     return batch;
   }
-  data::Batch batch(data::Split split, const Rng&, int64_t step, int64_t) const override {
-    return elements(split, step % kBatches * kBatch, kBatch);
+  data::Batch batch(data::Split split, const Rng&, int64_t step, int64_t count) const override {
+    return elements(split, step % kBatches * kBatch, count);
   }
 
  private:
@@ -46,48 +52,57 @@ class FixedImages final : public data::Dataset {
   Tensor pixels_;
 };
 
+/// The settings of both rows.
+harness::Settings unet_settings(int64_t batch, double lr, const WorkOptions& options) {
+  harness::Settings settings = row_settings("gaussian/unet", kSeed, options);
+  set(settings, "objective.path", "ve");
+  set(settings, "objective.sigma_min", kSigmaMin);
+  set(settings, "objective.sigma_max", kSigmaMax);
+  set(settings, "objective.sigma_data", 0.5);
+  set(settings, "objective.fourier", 0);
+  set(settings, "model.width", kWidth);
+  set(settings, "model.mult", "1,2,4");
+  set(settings, "model.blocks", 1);
+  set(settings, "model.groups", kGroups);
+  set(settings, "model.time_width", kTimeWidth);
+  set(settings, "train.batch", batch);
+  set(settings, "train.clip", 0);
+  set(settings, "train.decay", "none");
+  set(settings, "optimizer.name", "adam");
+  set(settings, "optimizer.beta1", kBeta1);
+  set(settings, "optimizer.beta2", kBeta2);
+  set(settings, "optimizer.eps", kEps);
+  set(settings, "schedule.anneal", "constant");
+  set(settings, "schedule.lr", lr);
+  return settings;
+}
+
+void share_network(harness::Run& run, Exchange& out) {
+  out.parameters(run.objective().parameters());
+  out.setting("width", kWidth);
+  out.setting("groups", kGroups);
+  out.setting("time_width", kTimeWidth);
+  out.setting("side", kSide);
+  out.setting("sigma_min", kSigmaMin);
+  out.setting("sigma_max", kSigmaMax);
+}
+
 class UnetWork final : public Work {
  public:
-  explicit UnetWork(const WorkOptions& options) : images_(std::make_shared<FixedImages>()) {
-    harness::Settings settings = row_settings("gaussian/unet", kSeed, options);
-    set(settings, "objective.path", "ve");
-    set(settings, "objective.sigma_min", kSigmaMin);
-    set(settings, "objective.sigma_max", kSigmaMax);
-    set(settings, "objective.sigma_data", 0.5);
-    set(settings, "objective.fourier", 0);
-    set(settings, "model.width", kWidth);
-    set(settings, "model.mult", "1,2,4");
-    set(settings, "model.blocks", 1);
-    set(settings, "model.groups", kGroups);
-    set(settings, "model.time_width", kTimeWidth);
-    set(settings, "train.batch", kBatch);
-    set(settings, "train.clip", 0);
-    set(settings, "train.decay", "none");
-    set(settings, "optimizer.name", "adam");
-    set(settings, "optimizer.beta1", kBeta1);
-    set(settings, "optimizer.beta2", kBeta2);
-    set(settings, "optimizer.eps", kEps);
-    set(settings, "schedule.anneal", "constant");
-    set(settings, "schedule.lr", kLr);
-    run_ = std::make_unique<harness::Run>(std::move(settings), images_);
-  }
+  explicit UnetWork(const WorkOptions& options)
+      : images_(std::make_shared<FixedImages>()),
+        run_(unet_settings(kBatch, kLr, options), images_) {}
   void share(Exchange& out) override {
-    out.parameters(run_->objective().parameters());
-    out.setting("width", kWidth);
-    out.setting("groups", kGroups);
-    out.setting("time_width", kTimeWidth);
-    out.setting("side", kSide);
+    share_network(run_, out);
     out.setting("batch", kBatch);
     out.setting("lr", kLr);
     out.setting("beta1", kBeta1);
     out.setting("beta2", kBeta2);
     out.setting("eps", kEps);
-    out.setting("sigma_min", kSigmaMin);
-    out.setting("sigma_max", kSigmaMax);
     share_noise(out);
   }
-  double checked_step() override { return run_->step(); }
-  void step() override { run_->step(); }
+  double checked_step() override { return run_.step(); }
+  void step() override { run_.step(); }
 
  private:
   /// What Run::step() will draw: images on [-1, 1] with noise inside their grey levels, noise
@@ -119,7 +134,59 @@ class UnetWork final : public Work {
   }
 
   std::shared_ptr<FixedImages> images_;
-  std::unique_ptr<harness::Run> run_;
+  harness::Run run_;
+};
+
+/// After a short training, so that the flow is that of a network and not of its first weights.
+class UnetBitsWork final : public Work {
+ public:
+  explicit UnetBitsWork(const WorkOptions& options)
+      : run_(unet_settings(kBitsBatch, 10 * kLr, options), std::make_shared<FixedImages>()) {
+    for (int64_t i = 0; i < kBitsTraining; ++i) run_.step();
+    const Shape all{kBatches * kBitsBatch, kSide * kSide};
+    const Rng rng = Rng(kSeed).split("bits");
+    images_ = rng.split("images").uniform(all, DType::f64);
+    for (int64_t i = 0; i < images_.numel(); ++i)
+      images_.mutable_data<double>()[i] = 2 * images_.item(i) - 1;
+    probes_ = Tensor::empty(all);
+    for (int64_t k = 0; k < all[0]; ++k)  // as log_density() draws those of element k
+      std::copy_n(diffusion::draw_probes(diffusion::Probe::rademacher, 1, {1, all[1]},
+                                         kProbes.split(static_cast<uint64_t>(k)))
+                      .data<float>(),
+                  all[1], probes_.mutable_data<float>() + k * all[1]);
+  }
+  void share(Exchange& out) override {
+    share_network(run_, out);
+    out.setting("batch", kBitsBatch);
+    out.setting("tolerance", kTolerance);
+    out.tensor("images", images_);
+    out.tensor("probes", probes_);
+  }
+  double checked_step() override { return bits(done_++ % kBatches); }
+  void step() override { bits(done_++ % kBatches); }
+
+ private:
+  static constexpr int64_t kBitsBatch = 2, kBitsTraining = 40;
+  static constexpr double kTolerance = 1e-5;
+  static inline const Rng kProbes = Rng(kSeed).split("probes");
+
+  /// Bits/dim of batch k on [-1, 1], 256 levels.
+  double bits(int64_t k) const {
+    const auto& objective = dynamic_cast<const diffusion::GaussianObjective&>(run_.objective());
+    const int64_t first = k * kBitsBatch, L = kSide * kSide;
+    diffusion::FlowOptions flow;
+    flow.ode.rtol = flow.ode.atol = kTolerance;
+    const diffusion::LogDensity density = diffusion::log_density(
+        objective.denoiser(), Tensor::view(images_, first * L, {kBitsBatch, L}),
+        {kSigmaMin, kSigmaMax, kSigmaMax, 0.5}, kProbes, first, flow);
+    double nats = 0;
+    for (const double n : density.nats) nats += n / kBitsBatch;
+    return -nats / (static_cast<double>(L) * std::numbers::ln2) + std::log2(kLevels / 2.0);
+  }
+
+  mutable harness::Run run_;
+  Tensor images_, probes_;  ///< [kBatches kBitsBatch, L] f64 on [-1, 1], and +-1
+  int64_t done_ = 0;
 };
 
 }  // namespace
@@ -128,6 +195,10 @@ std::vector<Row> unet_rows() {
   return {{"unet", "U-Net step, 714,913 parameters, 32 images of 28x28, score matching", "unet.py",
            [](const WorkOptions& options) -> std::unique_ptr<Work> {
              return std::make_unique<UnetWork>(options);
+           }},
+          {"unet-bits", "bits/dim of 2 images by the probability flow of that U-Net",
+           "unet_bits.py", [](const WorkOptions& options) -> std::unique_ptr<Work> {
+             return std::make_unique<UnetBitsWork>(options);
            }}};
 }
 
