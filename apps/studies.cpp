@@ -1,5 +1,4 @@
 // The studies that `kindred reproduce` knows by name, from the rooms that do the work.
-#include "apps/churn_study.h"
 #include "diffusion/langevin_study.h"
 #include "diffusion/sampler_studies.h"
 #include "harness/ngram_study.h"
@@ -33,9 +32,6 @@ const RegisterStudy sampler_order("edm_sampler_order",
 const RegisterStudy churn_correction("edm_churn_correction",
                                      "stochastic sampling with a denoiser that errs",
                                      diffusion::churn_correction);
-const RegisterStudy trained_churn("edm_churn_trained",
-                                  "stochastic sampling with a small network trained on points",
-                                  churn_trained);
 
 const RegisterStudy ngram("ngram", "bits a symbol of n-gram counts on a text", harness::ngram_study);
 

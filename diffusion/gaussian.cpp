@@ -9,8 +9,8 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "diffusion/energy.h"
+#include "diffusion/gaussian_training.h"
 #include "diffusion/model_units.h"
-#include "diffusion/training.h"
 #include "harness/config.h"
 
 namespace kindred::diffusion {

@@ -2,19 +2,19 @@
 // noise feature. Integers k of K levels become y = 2 (k + u)/K - 1 with fresh u ~ U[0, 1) in every
 // batch, or u = 1/2 (objective.encoding); real vectors are divided by twice their standard
 // deviation, so that the levels of EDM fit them. Training: score matching at the noise levels of a
-// path (training.h); likelihood: probability-flow equation; samples: see samplers.h.
+// path (gaussian_training.h); likelihood: probability-flow equation; samples: see samplers.h.
 #pragma once
 #include <memory>
 #include <string>
 
+#include "diffusion/gaussian_likelihood_config.h"
+#include "diffusion/gaussian_sampling_config.h"
+#include "diffusion/gaussian_training_config.h"
 #include "diffusion/guidance.h"
 #include "diffusion/inpaint.h"
 #include "diffusion/likelihood.h"
-#include "diffusion/likelihood_config.h"
 #include "diffusion/samplers.h"
-#include "diffusion/sampling_config.h"
 #include "diffusion/score_matching.h"
-#include "diffusion/training_config.h"
 #include "harness/objective.h"
 
 namespace kindred::diffusion {

@@ -9,9 +9,9 @@
 #include "autodiff/choice.h"
 #include "autodiff/graph.h"
 #include "diffusion/gaussian.h"
+#include "diffusion/gaussian_training.h"
 #include "diffusion/ode_bits.h"
 #include "diffusion/ode_bound.h"
-#include "diffusion/training.h"
 #include "diffusion/vdm_bound.h"
 #include "harness/config.h"
 
@@ -322,7 +322,7 @@ harness::Likelihood GaussianObjective::likelihood(const data::Dataset& data, dat
     Elements out{
         .levels = {}, .symbols = rows.symbols, .values = {}, .unit = unit(), .first = first};
     if (spec_.levels > 0) {
-      out.levels = Levels(spec_.levels);
+      out.levels = GreyLevels(spec_.levels);
       return out;
     }
     out.values = rows.values.to(DType::f64);

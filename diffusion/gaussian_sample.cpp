@@ -5,9 +5,9 @@
 #include "autodiff/choice.h"
 #include "autodiff/graph.h"
 #include "diffusion/gaussian.h"
+#include "diffusion/gaussian_training.h"
 #include "diffusion/likelihood.h"
 #include "diffusion/noisy_classify.h"
-#include "diffusion/training.h"
 
 namespace kindred::diffusion {
 

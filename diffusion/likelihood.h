@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "autodiff/rng.h"
-#include "diffusion/levels.h"
+#include "diffusion/grey_levels.h"
 #include "diffusion/matching.h"
 #include "diffusion/ode.h"
 #include "diffusion/precondition.h"

@@ -3,7 +3,7 @@
 #pragma once
 #include "autodiff/rng.h"
 #include "data/spec.h"
-#include "diffusion/levels.h"
+#include "diffusion/grey_levels.h"
 
 namespace kindred::diffusion {
 

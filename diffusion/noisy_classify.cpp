@@ -10,11 +10,11 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/reduce.h"
+#include "diffusion/gaussian_training.h"
 #include "diffusion/likelihood.h"
 #include "diffusion/model_units.h"
 #include "diffusion/noise_levels.h"
 #include "diffusion/samplers.h"
-#include "diffusion/training.h"
 #include "harness/config.h"
 
 namespace kindred::diffusion {

@@ -8,8 +8,8 @@
 // more the importance-weighted one (Burda et al. 2016; Hoogeboom et al. 2020), which falls towards
 // it.
 #pragma once
+#include "diffusion/element_scores.h"
 #include "diffusion/likelihood.h"
-#include "diffusion/scores.h"
 
 namespace kindred::diffusion {
 

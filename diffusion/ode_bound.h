@@ -5,7 +5,7 @@
 // = N(x0, eps^2) Jensen gives
 //   -log p(x0) <= E[ -log p_eps(x_eps) ] + residual,
 //   residual = E[ -log p(x0 | x_eps) ] + E[ log q(x_eps | x0) ].
-// Integers: x0 is the cell's encoding, the decoder that of levels.h. It sums to 1 over the K
+// Integers: x0 is the cell's encoding, the decoder that of grey_levels.h. It sums to 1 over the K
 // levels, so sum_k p(k) = 1 and the bound holds for the discrete code; nothing is dequantised (with
 // encoding `uniform`, q is averaged over the cell instead). The residual is log sum_j q(x_eps | j).
 // Real values: the decoder is N(D(x_eps; eps), eps^2 sd^2 / (eps^2 + sd^2)), sd: sigma_data.
@@ -13,8 +13,8 @@
 // al. 2016). Two conditions: the solver's tolerance, and with M > 1 an exact divergence, as exp of
 // a noisy log p_eps is not unbiased.
 #pragma once
+#include "diffusion/element_scores.h"
 #include "diffusion/likelihood.h"
-#include "diffusion/scores.h"
 
 namespace kindred::diffusion {
 

@@ -3,7 +3,7 @@
 // nats an element:
 //   -log p(x) <= KL(q(z_1 | x) || p(z_1))  +  E[-log p(x | z_0)]  +  L,
 //   prior      KL = (1/2) sum_d [ (x_d^2 + s1^2)/P^2 - 1 - ln(s1^2/P^2) ],  s1 = sigma_max, P:
-//   prior_sd; decoder    integers: that of levels.h behind s0 = sigma_min; real values: as in
+//   prior_sd; decoder    integers: that of grey_levels.h behind s0 = sigma_min; real values: as in
 //   ode_bound.h; diffusion  L_inf = integral of E |x - D|^2/sigma^2 d ln(sigma)  (= (1/2) E gamma'
 //   |eps - eps_hat|^2), or L_T.
 // Integers enter as the centres of their cells and are not dequantised. With encoding `uniform` a
@@ -11,9 +11,9 @@
 // decoder term is log sum_j q(z_0 | j) - log q(z_0 | y) for both. Unbiased: an expectation over
 // draws of sigma and noise.
 #pragma once
+#include "diffusion/element_scores.h"
 #include "diffusion/likelihood.h"
 #include "diffusion/noise_proposal.h"
-#include "diffusion/scores.h"
 
 namespace kindred::diffusion {
 

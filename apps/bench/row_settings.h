@@ -1,5 +1,6 @@
 // Settings of a benchmark row, from numbers and words.
 #pragma once
+#include <map>
 #include <sstream>
 #include <string>
 
@@ -26,5 +27,28 @@ inline harness::Settings row_settings(const std::string& family, int64_t seed,
   set(settings, "run.precision", options.precision);
   return settings;
 }
+
+/// Plain Adam at a constant rate, without clipping or decay, on both sides of a row.
+class PlainAdam {
+ public:
+  explicit PlainAdam(double lr) : lr_(lr) {}
+  void put_in(harness::Settings& settings) const {
+    set(settings, "train.clip", 0);
+    set(settings, "train.decay", "none");
+    set(settings, "optimizer.name", "adam");
+    for (const auto& [name, value] : kConstants) set(settings, "optimizer." + name, value);
+    set(settings, "schedule.anneal", "constant");
+    set(settings, "schedule.lr", lr_);
+  }
+  void share(Exchange& out) const {
+    for (const auto& [name, value] : kConstants) out.setting(name, value);
+    out.setting("lr", lr_);
+  }
+
+ private:
+  static inline const std::map<std::string, double> kConstants = {
+      {"beta1", 0.9}, {"beta2", 0.999}, {"eps", 1e-8}};
+  double lr_;
+};
 
 }  // namespace kindred::apps::bench

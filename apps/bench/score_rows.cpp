@@ -12,7 +12,7 @@ namespace kindred::apps::bench {
 namespace {
 
 constexpr int64_t kDims = 2, kBatch = 128, kSeed = 1, kWidth = 128;
-constexpr double kSigma = 0.1, kLr = 1e-3, kBeta1 = 0.9, kBeta2 = 0.999, kEps = 1e-8;
+constexpr double kSigma = 0.1, kLr = 1e-3;
 
 /// Two Gaussians.
 class FixedPoints final : public data::Dataset {
@@ -56,14 +56,7 @@ class ScoreWork final : public Work {
     set(settings, "model.depth", 2);
     set(settings, "model.activation", "silu");
     set(settings, "train.batch", kBatch);
-    set(settings, "train.clip", 0);
-    set(settings, "train.decay", "none");
-    set(settings, "optimizer.name", "adam");
-    set(settings, "optimizer.beta1", kBeta1);
-    set(settings, "optimizer.beta2", kBeta2);
-    set(settings, "optimizer.eps", kEps);
-    set(settings, "schedule.anneal", "constant");
-    set(settings, "schedule.lr", kLr);
+    PlainAdam(kLr).put_in(settings);
     run_ = std::make_unique<harness::Run>(std::move(settings), points_);
   }
   void share(Exchange& out) override {
@@ -73,10 +66,7 @@ class ScoreWork final : public Work {
     out.setting("sigma", kSigma);
     out.setting("width", kWidth);
     out.setting("batch", kBatch);
-    out.setting("lr", kLr);
-    out.setting("beta1", kBeta1);
-    out.setting("beta2", kBeta2);
-    out.setting("eps", kEps);
+    PlainAdam(kLr).share(out);
     share_draws(out);
   }
   double checked_step() override { return run_->step(); }

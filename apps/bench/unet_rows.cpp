@@ -18,7 +18,7 @@ namespace {
 constexpr int64_t kSide = 28, kLevels = 256, kBatch = 32, kSeed = 1;
 constexpr int64_t kWidth = 32, kGroups = 8, kTimeWidth = 128;
 // A rate at which rounding does not grow in the 20 steps of the comparison, in bf16 either.
-constexpr double kLr = 2e-4, kBeta1 = 0.9, kBeta2 = 0.999, kEps = 1e-8;
+constexpr double kLr = 2e-4;
 constexpr double kSigmaMin = 0.01, kSigmaMax = 50;
 
 class FixedImages final : public data::Dataset {
@@ -66,14 +66,7 @@ harness::Settings unet_settings(int64_t batch, double lr, const WorkOptions& opt
   set(settings, "model.groups", kGroups);
   set(settings, "model.time_width", kTimeWidth);
   set(settings, "train.batch", batch);
-  set(settings, "train.clip", 0);
-  set(settings, "train.decay", "none");
-  set(settings, "optimizer.name", "adam");
-  set(settings, "optimizer.beta1", kBeta1);
-  set(settings, "optimizer.beta2", kBeta2);
-  set(settings, "optimizer.eps", kEps);
-  set(settings, "schedule.anneal", "constant");
-  set(settings, "schedule.lr", lr);
+  PlainAdam(lr).put_in(settings);
   return settings;
 }
 
@@ -95,10 +88,7 @@ class UnetWork final : public Work {
   void share(Exchange& out) override {
     share_network(run_, out);
     out.setting("batch", kBatch);
-    out.setting("lr", kLr);
-    out.setting("beta1", kBeta1);
-    out.setting("beta2", kBeta2);
-    out.setting("eps", kEps);
+    PlainAdam(kLr).share(out);
     share_noise(out);
   }
   double checked_step() override { return run_.step(); }

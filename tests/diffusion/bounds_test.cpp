@@ -70,7 +70,7 @@ Summary summary(const std::vector<double>& v, double scale = 1) {
 /// Integers of D = 2 independent dimensions with the law p over K levels.
 struct Law {
   std::vector<double> p;
-  Levels levels;
+  GreyLevels levels;
 
   double entropy() const {
     double bits = 0;
@@ -422,7 +422,7 @@ TEST_CASE("dequantised bits: the closed form of the density, and less with more 
 
 TEST_CASE("bits do not depend on the affine scale of the integers", "[bounds]") {
   // The same law on [-1, 1] and on [0, 3], noise levels scaled alike; each ends in its own law.
-  const Law wide{kLaw.p, Levels(3, 3, 0)};
+  const Law wide{kLaw.p, GreyLevels(3, 3, 0)};
   const Elements here = kLaw.draw(12), there = wide.draw(12);
   const NoiseRange range{.sigma_min = 0.1, .sigma_max = 60, .prior_sd = 60, .sigma_data = 0.6};
   const NoiseRange scaled{.sigma_min = 0.15, .sigma_max = 90, .prior_sd = 90, .sigma_data = 0.9};

@@ -190,6 +190,6 @@ TEST_CASE("bits a dimension do not depend on the affine scaler", "[likelihood]")
     const double bits = bits_of(one.nats[i], dims, levels);
     const double again = -other.nats[i] / std::log(2) + dims * std::log2(levels / 10.0);
     CHECK(bits == Approx(again).margin(1e-5));
-    CHECK(bits_of(other.nats[i], dims, Levels(levels, 10, 0)) == Approx(again).epsilon(1e-12));
+    CHECK(bits_of(other.nats[i], dims, GreyLevels(levels, 10, 0)) == Approx(again).epsilon(1e-12));
   }
 }

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "diffusion/levels.h"
+#include "diffusion/grey_levels.h"
 #include "diffusion/precondition.h"
 
 namespace kindred::diffusion {
@@ -16,10 +16,10 @@ namespace kindred::diffusion {
 /// Elements first, first + 1, ... of a data set. Every random choice for element k is drawn from
 /// streams of k, so answers do not depend on how a data set is cut.
 struct Elements {
-  std::optional<Levels> levels;  ///< of integers; none: real values
-  Tensor symbols;                ///< i32 [B, D], where there are levels
-  Tensor values;                 ///< f64 [B, D] in model units, where there are none
-  double unit = 1;               ///< model units in a unit of the data: real densities change by it
+  std::optional<GreyLevels> levels;  ///< of integers; none: real values
+  Tensor symbols;                    ///< i32 [B, D], where there are levels
+  Tensor values;                     ///< f64 [B, D] in model units, where there are none
+  double unit = 1;  ///< model units in a unit of the data: real densities change by it
   int64_t first = 0;
 
   int64_t rows() const { return levels ? symbols.dim(0) : values.dim(0); }

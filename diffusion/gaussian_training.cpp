@@ -1,11 +1,11 @@
-#include "diffusion/training.h"
+#include "diffusion/gaussian_training.h"
 
 #include <cmath>
 #include <utility>
 
 #include "autodiff/choice.h"
 #include "diffusion/choose.h"
-#include "diffusion/levels.h"
+#include "diffusion/grey_levels.h"
 
 namespace kindred::diffusion {
 

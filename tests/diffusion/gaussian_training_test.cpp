@@ -1,5 +1,5 @@
 // Presets of the objective "gaussian" and what its training options refuse.
-#include "diffusion/training.h"
+#include "diffusion/gaussian_training.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>

@@ -1,6 +1,6 @@
-// Levels: encodings and their inverse, the decoder as a distribution over all K, bits under affine
+// Grey levels: encodings and their inverse, the decoder as a distribution over all K, bits under affine
 // scaling.
-#include "diffusion/levels.h"
+#include "diffusion/grey_levels.h"
 
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -11,7 +11,7 @@ using namespace kindred::diffusion;
 
 namespace {
 /// q(z | k), written out.
-double density(double z, double s, int64_t k, const Levels& levels, Encoding encoding) {
+double density(double z, double s, int64_t k, const GreyLevels& levels, Encoding encoding) {
   const double low =
       levels.shift + levels.scale * static_cast<double>(k) / static_cast<double>(levels.count);
   const double high = low + levels.scale / static_cast<double>(levels.count);
@@ -28,7 +28,7 @@ double density(double z, double s, int64_t k, const Levels& levels, Encoding enc
 
 TEST_CASE("levels: encodings lie in their cells and come back, on any range", "[levels]") {
   const Tensor k = Tensor::from<int32_t>({0, 8, 16, 3, 9, 12}, {2, 3});
-  for (const Levels& levels : {Levels(17), Levels(17, 17, 0), Levels(17, 0.3, 40)}) {
+  for (const GreyLevels& levels : {GreyLevels(17), GreyLevels(17, 17, 0), GreyLevels(17, 0.3, 40)}) {
     const double width = levels.scale / 17;
     const Tensor y = dequantise(k, levels, Rng(9)), c = centres(k, levels);
     for (int64_t i = 0; i < 6; ++i) {
@@ -50,15 +50,15 @@ TEST_CASE("levels: encodings lie in their cells and come back, on any range", "[
   CHECK(centres(Tensor::from<int32_t>({0, 255}, {1, 2}), 256).item(1) == 1 - 1.0 / 256);
   CHECK_THROWS_WITH(centres(k, 16), Catch::Contains("symbol 16 is none of 16 levels"));
   CHECK_THROWS_WITH(dequantise(k, 16, Rng(1)), Catch::Contains("other levels"));
-  CHECK_THROWS_AS(Levels(0), Error);
-  CHECK_THROWS_AS(Levels(4, -1), Error);
+  CHECK_THROWS_AS(GreyLevels(0), Error);
+  CHECK_THROWS_AS(GreyLevels(4, -1), Error);
   CHECK_THROWS_WITH(parse_encoding("objective.encoding", "center"),
                     Catch::Contains("centre, uniform"));
 }
 
 TEST_CASE("levels: the evidence is the sum of all levels, so the decoder sums to one", "[levels]") {
   for (const Encoding encoding : {Encoding::centre, Encoding::uniform})
-    for (const Levels& levels : {Levels(3), Levels(256), Levels(20, 7, -2)})
+    for (const GreyLevels& levels : {GreyLevels(3), GreyLevels(256), GreyLevels(20, 7, -2)})
       for (const double s : {0.001, 0.01, 0.3, 5.0})
         for (const double where : {-0.02, 0.0, 0.1371, 0.5, 0.9999, 1.03}) {
           const double z = levels.shift + levels.scale * where;
@@ -81,10 +81,10 @@ TEST_CASE("levels: the evidence is the sum of all levels, so the decoder sums to
 
 TEST_CASE("levels: the offset of a density is that of its cells, no constant", "[levels]") {
   // The uniform density on the whole range is log2 K bits a dimension, whatever the range.
-  for (const Levels& levels :
-       {Levels(256), Levels(256, 1, 0), Levels(256, 256, 0), Levels(17, 10, 3)})
+  for (const GreyLevels& levels :
+       {GreyLevels(256), GreyLevels(256, 1, 0), GreyLevels(256, 256, 0), GreyLevels(17, 10, 3)})
     CHECK(bits_of(-3 * std::log(levels.scale), 3, levels) ==
           Approx(3 * std::log2(static_cast<double>(levels.count))));
   CHECK(bits_of(0, 1, 256) == Approx(7));                // 256 levels on [-1, 1]
-  CHECK(bits_of(0, 1, Levels(256, 1, 0)) == Approx(8));  // on [0, 1]
+  CHECK(bits_of(0, 1, GreyLevels(256, 1, 0)) == Approx(8));  // on [0, 1]
 }

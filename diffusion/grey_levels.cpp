@@ -1,4 +1,4 @@
-#include "diffusion/levels.h"
+#include "diffusion/grey_levels.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 
 namespace kindred::diffusion {
 
-Levels::Levels(int64_t levels, double spread, double start)
+GreyLevels::GreyLevels(int64_t levels, double spread, double start)
     : count(levels), scale(spread), shift(start) {
   check(count > 0, "levels", "needs a positive number of levels, got ", count);
   check(scale > 0 && std::isfinite(scale), "levels", "must be spread over a positive range, got ",
@@ -23,7 +23,8 @@ Encoding parse_encoding(const std::string& key, const std::string& word) {
 namespace {
 /// symbols [B, D] i32 as points: place(row, d) in [0, 1) is where in its cell each one lies.
 template <class Place>
-Tensor encode(const char* where, const Tensor& symbols, const Levels& levels, const Place& place) {
+Tensor encode(const char* where, const Tensor& symbols, const GreyLevels& levels,
+              const Place& place) {
   check(symbols.rank() == 2 && symbols.dtype() == DType::i32, where,
         "symbols must be [B, D] i32, got ", symbols.shape(), ' ', name(symbols.dtype()));
   const int64_t rows = symbols.dim(0), dims = symbols.dim(1);
@@ -41,19 +42,19 @@ Tensor encode(const char* where, const Tensor& symbols, const Levels& levels, co
 }
 }  // namespace
 
-Tensor dequantise(const Tensor& symbols, const Levels& levels, const Rng& rng, int64_t first) {
+Tensor dequantise(const Tensor& symbols, const GreyLevels& levels, const Rng& rng, int64_t first) {
   return encode("dequantise", symbols, levels, [&](int64_t row, int64_t dims) {
     const Tensor u = rng.split(static_cast<uint64_t>(first + row)).uniform({dims}, DType::f64);
     return [u](int64_t d) { return u.data<double>()[d]; };
   });
 }
 
-Tensor centres(const Tensor& symbols, const Levels& levels) {
+Tensor centres(const Tensor& symbols, const GreyLevels& levels) {
   return encode("centres", symbols, levels,
                 [](int64_t, int64_t) { return [](int64_t) { return 0.5; }; });
 }
 
-Tensor quantise(const Tensor& y, const Levels& levels) {
+Tensor quantise(const Tensor& y, const GreyLevels& levels) {
   Tensor symbols = Tensor::empty(y.shape(), DType::i32);
   const auto top = static_cast<double>(levels.count - 1);
   for (int64_t i = 0; i < y.numel(); ++i) {
@@ -63,14 +64,14 @@ Tensor quantise(const Tensor& y, const Levels& levels) {
   return symbols;
 }
 
-double bits_of(double nats, int64_t dims, const Levels& levels) {
+double bits_of(double nats, int64_t dims, const GreyLevels& levels) {
   return -nats / std::numbers::ln2 - static_cast<double>(dims) * std::log2(levels.width());
 }
 
 namespace {
 constexpr double kReach = 9;  // standard deviations behind which a level has no weight in f64
 
-double log_sum_of_centres(double z, double s, const Levels& levels) {
+double log_sum_of_centres(double z, double s, const GreyLevels& levels) {
   const double position = (z - levels.shift) / levels.width() - 0.5;  // in levels
   const double reach = kReach * s / levels.width(), step = levels.width() / s;
   const auto last = static_cast<double>(levels.count - 1);
@@ -89,7 +90,7 @@ double log_sum_of_centres(double z, double s, const Levels& levels) {
 }
 
 /// (1/w) [Phi((z - low)/s) - Phi((z - high)/s)] over the whole range: the cells join without gaps.
-double log_sum_of_cells(double z, double s, const Levels& levels) {
+double log_sum_of_cells(double z, double s, const GreyLevels& levels) {
   // The mass of the range is the same seen from its other end: the far end is subtracted, which
   // loses no digits.
   const double centre = levels.shift + 0.5 * levels.scale;
@@ -99,12 +100,12 @@ double log_sum_of_cells(double z, double s, const Levels& levels) {
 }
 }  // namespace
 
-double log_evidence(double z, double s, const Levels& levels, Encoding encoding) {
+double log_evidence(double z, double s, const GreyLevels& levels, Encoding encoding) {
   return encoding == Encoding::centre ? log_sum_of_centres(z, s, levels)
                                       : log_sum_of_cells(z, s, levels);
 }
 
-double log_evidence(const double* z, int64_t dims, double s, const Levels& levels,
+double log_evidence(const double* z, int64_t dims, double s, const GreyLevels& levels,
                     Encoding encoding) {
   double total = 0;
   for (int64_t d = 0; d < dims; ++d) total += log_evidence(z[d], s, levels, encoding);

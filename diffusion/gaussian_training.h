@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "data/spec.h"
+#include "diffusion/gaussian_training_config.h"
 #include "diffusion/score_matching.h"
-#include "diffusion/training_config.h"
 #include "harness/config.h"
 
 namespace kindred::diffusion {

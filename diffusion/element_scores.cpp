@@ -1,4 +1,4 @@
-#include "diffusion/scores.h"
+#include "diffusion/element_scores.h"
 
 #include <algorithm>
 #include <cmath>
