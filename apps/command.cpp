@@ -70,7 +70,7 @@ harness::Settings CommandLine::settings() const {
 }
 
 void CommandLine::add_output_options() {
-  options_.add_options()("json", "print one JSON object on stdout, for scripts")("no-progress",
+  options_.add_options()("json", "print one JSON document on stdout, for scripts")("no-progress",
                                                                                 "no progress bar or progress lines");
 }
 

@@ -51,7 +51,8 @@ int compare_command(int argc, char** argv) {
   bool interrupted = false;
   const nlohmann::json results = harness::compare(settings, control, interrupted);
   if (interrupted) {
-    std::cerr << "stopped by a signal; the same command goes on from here\n";
+    std::cerr << "stopped by a signal; the same command"
+              << (control.fresh ? " without --fresh" : "") << " goes on from here\n";
     return 75;
   }
   const std::string report = control.out + "/report.html";

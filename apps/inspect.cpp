@@ -138,8 +138,6 @@ int options_command(int argc, char** argv) {
   const std::shared_ptr<const data::Dataset> outline = data_outline(chosen);
   std::vector<harness::OptionHelp> known;
   const harness::Run run(settings, outline, &known);
-  const auto effective = harness::Settings::from_text(run.resolved(), "options");
-  for (auto& o : known) o.value = effective.get(o.key, o.value);
   const auto in_effect = harness::Settings::from_text(run.resolved(), "resolved settings");
   nlohmann::json out = nlohmann::json::array();
   std::size_t width = 0;

@@ -60,7 +60,12 @@ int print_page(const std::vector<std::string>& places, bool as_json) {
   std::vector<json> all;
   std::string command = "kindred reproduce --table";
   for (const std::string& place : places) {
-    const std::string file = std::filesystem::is_directory(place) ? place + "/results.json" : place;
+    const bool folder = std::filesystem::is_directory(place);
+    const std::string file = folder ? place + "/results.json" : place;
+    if (folder && !std::filesystem::exists(file)) {  // of those that a shell's * names
+      std::cerr << "kindred reproduce: " << place << " has no results yet, left out\n";
+      continue;
+    }
     json results = json::parse(harness::read_file(file), nullptr, /*allow_exceptions=*/false);
     if (!results.is_object() || results.value("format", "") != "kindred-reproduction")
       fail(Fault::data, "reproduce", file, ": not the results of `kindred reproduce`");
@@ -141,6 +146,8 @@ int reproduce_command(int argc, char** argv) {
     check(!control.out.empty(), "reproduce", "--out is empty; give a folder");
     control.command += " --out " + shell_word(control.out);
   }
+  if (line.has("threads"))
+    control.command += " --threads " + std::to_string(line.get<int64_t>("threads"));
   control.progress = line.progress_mode();
   control.quiet = line.json();
   control.fresh = line.has("fresh");
@@ -151,7 +158,8 @@ int reproduce_command(int argc, char** argv) {
   bool interrupted = false;
   const json results = harness::reproduce(found.settings, control, interrupted);
   if (interrupted) {
-    std::cerr << "stopped by a signal; the same command goes on from here\n";
+    std::cerr << "stopped by a signal; the same command"
+              << (control.fresh ? " without --fresh" : "") << " goes on from here\n";
     return 75;
   }
   if (line.json()) {

@@ -10,6 +10,7 @@
 #include "autodiff/parallel.h"
 #include "harness/atomic_file.h"
 #include "harness/manifest.h"
+#include "harness/result_folder.h"
 #include "harness/sha256.h"
 #include "harness/snapshot_store.h"
 
@@ -236,6 +237,6 @@ json evaluate_and_print(harness::Run& run, const CommandLine& line, bool quiet) 
   return result;
 }
 
-void write_json(const std::string& path, const json& value) { harness::atomic_write(path, value.dump(2) + "\n"); }
+void write_json(const std::string& path, const json& value) { harness::atomic_write(path, harness::json_text(value)); }
 
 }  // namespace kindred::apps

@@ -69,11 +69,14 @@ nlohmann::json numbers_of(const Tensor& rows) {
 }
 
 /// frame_0000.png ... in a folder, which is made if need be.
-void write_frames(const std::string& folder, const std::vector<harness::Trajectory::Moment>& moments,
-                  const data::DataSpec& spec, const harness::PictureStyle& style) {
+void make_frames_folder(const std::string& folder) {
   std::error_code failed;
   std::filesystem::create_directories(folder, failed);
   if (failed) fail(Fault::io, "sample", "--frames: cannot make ", folder, ": ", failed.message());
+}
+
+void write_frames(const std::string& folder, const std::vector<harness::Trajectory::Moment>& moments,
+                  const data::DataSpec& spec, const harness::PictureStyle& style) {
   for (std::size_t i = 0; i < moments.size(); ++i) {
     char name[32];
     std::snprintf(name, sizeof name, "/frame_%04zu.png", i);
@@ -124,7 +127,7 @@ int sample_command(int argc, char** argv) {
       "fill", po::value<std::string>()->value_name("TEXT"), "masked diffusion of text: a text whose gaps are filled in")(
       "gap", po::value<std::string>()->default_value("_")->value_name("CHAR"), "the symbol of --fill that stands for a missing one")(
       "temperature", po::value<double>()->default_value(1),
-      "symbols: softmax temperature; 0 takes the most likely one")(
+      "symbols: softmax temperature, 0 takes the most likely one; flow: scale of the prior's draws")(
       "top-k", po::value<int64_t>()->default_value(0), "keep only the k most likely symbols; 0 = all")(
       "top-p", po::value<double>()->default_value(1), "keep the most likely symbols with this total mass")(
       "steps", po::value<int64_t>()->default_value(0), "diffusion: solver steps; 0 = as configured")(
@@ -146,6 +149,13 @@ int sample_command(int argc, char** argv) {
   line.add_output_options();
   if (!line.parse(argc, argv)) return 0;
   check(line.has("run"), "run", "name a run folder or a snapshot file");
+  // The classifier first: run.threads and run.precision hold for the whole program, and those of
+  // RUN count.
+  std::optional<harness::Run> classifier;
+  if (line.has("classifier")) {
+    const std::string path = line.get<std::string>("classifier");
+    classifier.emplace(restored_run(read_trained(path), path, std::vector<std::string>{"run.threads=0"}));
+  }
   const harness::Snapshot snapshot = read_trained(line.get<std::string>("run"));
   harness::Run run = restored_run(snapshot, line.get<std::string>("run"), line);
   const data::DataSpec& spec = run.spec();
@@ -171,8 +181,11 @@ int sample_command(int argc, char** argv) {
   if (objective != "gaussian" && objective != "score")
     refuse_ignored(line, {"batch", "trajectory", "frames", "moments"}, "samplers of a score", run);
   if (objective == "ar") refuse_ignored(line, {"steps", "sampler"}, "diffusion", run);
-  if (objective != "ar" && objective != "mask")
-    refuse_ignored(line, {"temperature", "top-k", "top-p"}, "autoregressive models and masked diffusion", run);
+  if (objective != "ar" && objective != "mask") {
+    refuse_ignored(line, {"top-k", "top-p"}, "autoregressive models and masked diffusion", run);
+    if (objective != "flow")
+      refuse_ignored(line, {"temperature"}, "autoregressive models, masked diffusion and flows", run);
+  }
   if (objective != "mask" || !text) refuse_ignored(line, {"fill", "gap"}, "masked diffusion of text", run);
   check(line.get<int64_t>("seed") >= 0, "sample", "--seed is not negative");
   for (const char* file : {"out", "trajectory"}) check_folder_of(line, file);
@@ -184,14 +197,16 @@ int sample_command(int argc, char** argv) {
   const bool traced = line.has("trajectory") || line.has("frames");
   check(line.has("out") || text || line.json() || traced, "sample",
         "name a PNG file with --out (or use --json for the numbers)");
+  if (line.has("out") || traced) harness::check_picture(spec);
+  const int64_t asked_moments = line.get<int64_t>("moments");
+  check(asked_moments == 0 || asked_moments > 1, "sample", "--moments ", asked_moments,
+        ": 2 or more, the first and the last among them");
+  if (line.has("frames")) make_frames_folder(line.get<std::string>("frames"));
   const auto seed = static_cast<uint64_t>(line.get<int64_t>("seed"));
   options.batch = line.get<int64_t>("batch");
   options.guidance = line.get<double>("guidance");
   if (line.has("label")) options.labels = labels_of(line.get<std::string>("label"), spec.classes);
-  std::optional<harness::Run> classifier;
-  if (line.has("classifier")) {
-    const std::string path = line.get<std::string>("classifier");
-    classifier.emplace(restored_run(read_trained(path), path, std::vector<std::string>()));
+  if (classifier) {
     options.classifier = &classifier->objective();
     check(options.guidance != 0, "sample", "--classifier guides with --guidance W; W = 1 is the law of the class");
   }
@@ -253,8 +268,7 @@ int sample_command(int argc, char** argv) {
   }
   const harness::PictureStyle style{.columns = line.get<int64_t>("columns"), .scale = line.get<int64_t>("scale")};
   const auto moments = [&](int64_t standard) {
-    const int64_t asked = line.get<int64_t>("moments");
-    return way->moments(asked == 0 ? standard : asked);
+    return way->moments(asked_moments == 0 ? standard : asked_moments);
   };
   std::vector<std::string> written;
   if (line.has("out")) {

@@ -9,6 +9,7 @@
 #include "apps/sample_quality.h"
 #include "harness/compare.h"
 #include "harness/manifest.h"
+#include "harness/result_folder.h"
 #include "harness/run_dir.h"
 #include "harness/snapshot_store.h"
 #include "harness/trainer.h"
@@ -88,7 +89,7 @@ int train_command(int argc, char** argv) {
   if (!line.has("no-eval")) result["evaluation"] = evaluate_and_print(run, line, quiet);
   write_json(folder.path() + "/result.json", result);
   if (quiet) {
-    std::cout << result.dump(2) << '\n';
+    std::cout << harness::json_text(result);
   } else {
     std::cout << "run           " << folder.path() << '\n';
   }
@@ -116,8 +117,9 @@ int eval_command(int argc, char** argv) {
   if (line.has("samples")) return eval_samples(line);
   refuse_sample_options(line);
   Run run = load_trained(line);
+  harness::check_eval_options(run);
   const nlohmann::json result = evaluate_and_print(run, line, line.json());
-  if (line.json()) std::cout << result.dump(2) << '\n';
+  if (line.json()) std::cout << harness::json_text(result);
   return 0;
 }
 

@@ -52,8 +52,8 @@ struct DataSpec {
 struct Batch {
   Tensor symbols;  ///< i32 [B, length] (images, quantised points) or [B, length + 1] (text windows)
   Tensor values;   ///< f32 [B, length] (real points) or [B, L, in_channels] (sequences)
-  Tensor labels;   ///< i32 [B], where an image data set has classes
-  Tensor targets;  ///< sequences: classes i32 [B, T] or real values f32 [B, T, target_channels]
+  Tensor labels;   ///< i32 [B], where images, or sequences of their pixels, have classes
+  Tensor targets;  ///< tasks: classes i32 [B, T] or real values f32 [B, T, target_channels]
   Tensor lengths;  ///< sequences: valid steps i32 [B], zeros follow; undefined: all are full
 };
 

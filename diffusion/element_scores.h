@@ -42,7 +42,7 @@ struct Scores {
   std::vector<std::pair<std::string, std::vector<double>>> parts;
 
   void append(const Scores& more);
-  /// Sum of the bits over all dimensions of all elements: bits/dim of a part or of `bits`.
+  /// Mean of `bits` over elements, per dimension: bits/dim of a part or of all.
   static double per_dimension(const std::vector<double>& bits, int64_t dims);
   /// Standard error of bits/dim from `variance`: what more probes or draws would lower. NaN:
   /// unknown.

@@ -352,6 +352,29 @@ Tensor FlowObjective::sample(const Rng& rng, const harness::SampleOptions& optio
   return out;
 }
 
+void FlowObjective::check_trained(const harness::TrainedOn& trained) const {
+  FlowConfig before;
+  harness::Settings settings = trained.settings;
+  settings.read("objective", before);
+  const CouplingConfig &was = before.coupling, &is = config_.coupling;
+  const auto same = [](const char* key, const auto& then, const auto& now) {
+    if (then == now) return;
+    std::ostringstream text;
+    text << "the snapshot was trained with objective." << key << " = " << then
+         << ", these settings say " << now << "; leave it as trained";
+    fail(Fault::snapshot, kWhere, text.str());
+  };
+  same("coupling", was.coupling, is.coupling);
+  same("partition", was.partition, is.partition);
+  same("layout", was.layout, is.layout);
+  same("clamp", was.clamp, is.clamp);
+  same("prior", before.prior, config_.prior);
+  same("alpha", before.alpha, config_.alpha);
+  if (trained.levels >= 0 && trained.levels != spec_.levels)
+    fail(Fault::snapshot, kWhere, "the snapshot was trained on data of ", trained.levels,
+         " levels, these have ", spec_.levels, " (0: real values); set data.levels to them");
+}
+
 std::vector<nn::NamedParameter> FlowObjective::parameters() {
   std::vector<nn::NamedParameter> all;
   flow_.parameters("flow", all);
@@ -367,7 +390,8 @@ const harness::RegisterObjective registered(
         const Rng& rng) {
        FlowConfig config;
        settings.read("objective", config);
-       const NetworkMaker network = [&](const harness::BackboneSpec& shape, const Rng& init) {
+       const NetworkMaker network = [&](harness::BackboneSpec shape, const Rng& init) {
+         shape.smooth = config.loss != "mle";  // losses made of derivatives of the flow
          return harness::find_backbone(backbone).make(shape, settings, init);
        };
        return std::make_unique<FlowObjective>(spec, config, network, rng);

@@ -60,6 +60,8 @@ class FlowObjective final : public harness::Objective {
   /// The inverse of the flow at prior samples times options.temperature.
   Tensor sample(const Rng& rng, const harness::SampleOptions& options) const override;
   std::vector<nn::NamedParameter> parameters() override;
+  /// Refuses parameters of another map, prior or scale of the data.
+  void check_trained(const harness::TrainedOn& trained) const override;
 
   const CouplingFlow& flow() const { return flow_; }
   /// log p of standardised points x [B, D] -> [B], differentiable in x and the parameters.

@@ -70,11 +70,8 @@ double GaussianObjective::model_sd() const {
 
 void GaussianObjective::measure(const data::Batch& batch) const {
   if (data_sd_.value.item() > 0) return;
-  const double sd = moments(batch, spec_.levels).sd;
-  check(sd > 0 && std::isfinite(sd), kWhere, "the data do not vary (standard deviation ", sd,
-        "); set objective.sigma_data");
   Tensor shared = data_sd_.value;  // a handle on the same buffer
-  shared.mutable_data<float>()[0] = static_cast<float>(sd);
+  shared.mutable_data<float>()[0] = static_cast<float>(measured_sd(batch, spec_.levels, kWhere));
 }
 
 Network GaussianObjective::network(bool training, const Rng& dropout, const Tensor& labels) const {

@@ -71,7 +71,7 @@ struct Scoring {
 
   std::string noise_text() const {
     std::ostringstream text;
-    text << "sigma " << range.sigma_min << " to " << range.sigma_max;
+    text << "sigma " << range.sigma_min << " to " << range.sigma_max << " in model units";
     return text.str();
   }
   std::string solver_text() const {
@@ -88,7 +88,7 @@ struct Scoring {
     return text.str();
   }
   std::string levels_text() const {
-    return std::to_string(spec.levels) + " levels as " +
+    return std::to_string(spec.levels) + " levels on [-1, 1] as " +
            (encoding() == Encoding::centre ? "centres of their cells" : "uniform in their cells");
   }
   std::string draws_text() const {
@@ -100,8 +100,8 @@ struct Scoring {
     const int64_t draws = spec.levels > 0 ? config.draws : 1;
     std::string note = solver_text() + ", not corrected at its end";
     if (spec.levels > 0)
-      note +=
-          ", uniform dequantisation of " + std::to_string(spec.levels) + " levels" + draws_text();
+      note += ", uniform dequantisation of " + std::to_string(spec.levels) + " levels on [-1, 1]" +
+              draws_text();
     return {"ode", harness::Kind::estimate, note, draws,
             [*this, draws](const Elements& e, const Progress& progress) {
               return ode_bits(denoiser, e, range, rng, draws, flow(progress));
@@ -233,7 +233,7 @@ namespace {
 /// are passed once in three million draws.
 std::pair<double, double> trained_sigmas(const TrainingConfig& c, const GaussianPath& path) {
   double low = path.sigma(path.t_min), high = path.sigma(path.t_max);
-  if (c.weighting == "edm" || (c.weighting == "auto" && path.name == "edm" && c.levels == 0)) {
+  if (training_weighting(c) == "edm") {
     low = std::min(low, std::exp(c.p_mean - 5 * c.p_std));
     high = std::max(high, std::exp(c.p_mean + 5 * c.p_std));
   }

@@ -69,6 +69,8 @@ void SamplingConfig::check_values() const {
         churn_max);
   check(eta >= 0 && eta <= 1, "objective.eta", eta, " is not within 0 and 1");
   check(corrector_steps >= 0, "objective.corrector_steps", corrector_steps, " is negative");
+  check(sampler != "pc" || predictor != "none" || corrector_steps > 0, kWhere,
+        "sampler pc with predictor none and corrector_steps 0 does nothing");
   check(snr > 0 && langevin_step > 0, kWhere,
         "objective.snr and objective.langevin_step must be above 0, got ", snr, " and ",
         langevin_step);
@@ -237,6 +239,8 @@ Tensor GaussianObjective::sample(const Rng& rng, const harness::SampleOptions& o
         options.trace(step, sigma * sigma_unit, first, data_units(x));
       };
     const Tensor y = draw(how, wanted_denoiser(options, first, count), count, streams, hooks);
+    check_samples(y, first, kWhere,
+                  "smaller steps (objective.langevin_step, snr) help, or more of them");
     if (spec_.levels > 0) {
       const Tensor k = quantise(y, spec_.levels);
       std::copy_n(k.data<int32_t>(), k.numel(), out.mutable_data<int32_t>() + first * D);

@@ -75,15 +75,15 @@ const std::vector<Preset>& presets() {
 }
 
 bool discrete(const std::string& weighting) { return weighting == "score" || weighting == "bound"; }
+}  // namespace
 
-std::string weighting_of(const TrainingConfig& c) {
+std::string training_weighting(const TrainingConfig& c) {
   if (c.weighting != "auto") return c.weighting;
   // EDM's weight grows as sigma^2 over the bound's. Only losses that know x0 stay quiet under it:
   // the noise of the others' gradients grows as sigma.
   if (c.matching != "denoising") return c.levels == 0 ? "bound" : "score";
   return c.path == "edm" && c.levels == 0 ? "edm" : c.path == "vdm" ? "bound" : "score";
 }
-}  // namespace
 
 void apply_preset(harness::Settings& settings, int64_t dims) {
   const std::string name = settings.get("objective.preset", "none");
@@ -100,17 +100,21 @@ void apply_preset(harness::Settings& settings, int64_t dims) {
   const auto imply = [&](const std::string& key, const std::string& value) {
     if (!settings.has("objective." + key)) settings.set("objective." + key, value, origin);
   };
-  // Annealed Langevin dynamics visits the levels of the training.
+  // Annealed Langevin dynamics visits the levels of the training, where these are a number.
+  const auto imply_steps = [&](const std::string& levels) {
+    if (levels.find_first_not_of("0123456789") == std::string::npos && levels != "0")
+      imply("steps", levels);
+  };
   if (const std::string levels = settings.get("objective.levels", "");
       name == "ncsn" && !levels.empty())
-    imply("steps", levels);
+    imply_steps(levels);
   for (const auto& [key, value] : preset->keys) imply(key, value);
   if (name != "ncsnv2") return;
   check(settings.has("objective.sigma_max"), kWhere,
         "preset ncsnv2 takes its largest noise level from the data: run kindred diffusion choose, "
         "and set objective.sigma_max");
   if (const std::string levels = settings.get("objective.levels", ""); levels != "-1") {
-    imply("steps", levels);
+    imply_steps(levels);
     return;
   }
   TrainingConfig ends;
@@ -122,6 +126,8 @@ void apply_preset(harness::Settings& settings, int64_t dims) {
 }
 
 GaussianPath training_path(const TrainingConfig& c) {
+  check(c.sigma_min >= 0 && c.sigma_max >= 0, kWhere, "sigma_min ", c.sigma_min, " and sigma_max ",
+        c.sigma_max, " must not be negative; 0 means that of the path");
   const auto either = [](double given, double standard) { return given > 0 ? given : standard; };
   if (c.path == "edm") return edm_path(either(c.sigma_min, 0.002), either(c.sigma_max, 80));
   if (c.path == "ve") return ve_path(either(c.sigma_min, 0.01), either(c.sigma_max, 50));
@@ -146,7 +152,7 @@ void check_training(const TrainingConfig& c) {
   check(c.probes > 0, kWhere, "probes must be positive, got ", c.probes);
   check(c.levels == -1 || c.levels == 0 || c.levels >= 2, kWhere, "levels = ", c.levels,
         "; two or more, 0 for continuous ones, or -1");
-  const std::string weighting = weighting_of(c);
+  const std::string weighting = training_weighting(c);
   check(c.levels == 0 || discrete(weighting), kWhere, "levels = ", c.levels, " with weighting ",
         weighting, "; discrete noise levels have the weighting score or bound");
   check(c.levels != -1 || c.path == "ve" || c.path == "edm", kWhere,
@@ -176,7 +182,7 @@ Preconditioning training_preconditioning(const TrainingConfig& c, const Gaussian
 
 NoiseLevels training_levels(const TrainingConfig& c, const GaussianPath& path, double sigma_data,
                             int64_t dims) {
-  const std::string which = weighting_of(c);
+  const std::string which = training_weighting(c);
   const int64_t count =
       c.levels >= 0 ? c.levels : level_count(path.sigma(path.t_max), path.sigma(path.t_min), dims);
   const auto all = [&] {

@@ -8,7 +8,7 @@
 //   vp       vp     continuous      score      vp              Euler-Maruyama, 1000
 //   ve       ve     continuous      score      ve              predictor-corrector, 1000
 //   sub-vp   sub-vp continuous      score      vp              Euler-Maruyama, 1000
-//   vdm      vdm    continuous      bound      vdm             ancestral, 1000
+//   vdm      vdm    continuous      bound      vdm             ancestral_small, 1000
 // Noise levels are in model units: symbols on [-1, 1], twice the published ones of data on [0, 1].
 #pragma once
 #include <string>
@@ -25,6 +25,8 @@ namespace kindred::diffusion {
 /// `dims` dimensions. Usage error for an unknown preset, and for ncsnv2 without a sigma_max, which
 /// comes from the data.
 void apply_preset(harness::Settings& settings, int64_t dims);
+/// The weighting that `auto` stands for.
+std::string training_weighting(const TrainingConfig& config);
 /// Usage error for words that are not known and for combinations without meaning.
 void check_training(const TrainingConfig& config);
 

@@ -40,7 +40,7 @@ struct TrainingConfig {
     visit("weighting", self.weighting,
           "loss over noise levels: edm, edm-uniform (ln sigma uniform), score (s^2), likelihood "
           "(g^2), importance (g^2, sampled) or bound (VDM, nats); auto: edm on the edm path, bound "
-          "on vdm and under any matching but denoising, otherwise score");
+          "on vdm and, at continuous levels, under any matching but denoising, otherwise score");
     visit("levels", self.levels,
           "discrete noise levels for score (NCSN, DDPM) and bound; 0: continuous; -1: as many as "
           "NCSNv2's ratio asks for");

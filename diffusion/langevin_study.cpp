@@ -86,6 +86,10 @@ StudyValues langevin_modes(const LangevinOptions& o) {
     x = langevin([&](const Tensor& at) { return density(at).gradient; }, x, o.alpha, o.steps,
                  streams);
   } else {
+    check(o.steps >= o.levels && o.steps % o.levels == 0, "study", "steps = ", o.steps,
+          " are to be spent alike on levels = ", o.levels, "; choose a multiple");
+    check(o.sigma_first > o.sigma_last, "study", "sigma_first = ", o.sigma_first,
+          " is not above sigma_last = ", o.sigma_last);
     const Denoiser denoiser = [&](const Tensor& at, const Tensor& sigma) {
       const double level = sigma.item(0);  // one for all rows
       Tensor out = mixture_density(at, o.weight, level).gradient;

@@ -39,22 +39,4 @@ Denoiser IsotropicMixture::denoiser() const {
   };
 }
 
-Tensor IsotropicMixture::draw(int64_t count, double sigma, const Rng& rng) const {
-  const int64_t D = dims();
-  Tensor x = Tensor::empty({count, D}, DType::f64);
-  const double sd = std::sqrt(variance + sigma * sigma);
-  for (int64_t i = 0; i < count; ++i) {
-    const Rng row = rng.split(static_cast<uint64_t>(i));
-    const double u = row.split("component").uniform(0);
-    std::size_t k = 0;
-    for (double sum = weights[0]; u > sum && k + 1 < weights.size(); sum += weights[++k]) {
-    }
-    const Rng z = row.split("z");
-    for (int64_t d = 0; d < D; ++d)
-      x.mutable_data<double>()[i * D + d] =
-          means[k][static_cast<std::size_t>(d)] + sd * z.normal(d);
-  }
-  return x;
-}
-
 }  // namespace kindred::diffusion

@@ -18,8 +18,6 @@ struct IsotropicMixture {
   static IsotropicMixture two_modes();
   int64_t dims() const { return static_cast<int64_t>(means.front().size()); }
   Denoiser denoiser() const;
-  /// [count, D] f64 of x0 + sigma eps; row k from rng.split(k).
-  Tensor draw(int64_t count, double sigma, const Rng& rng) const;
 };
 
 }  // namespace kindred::diffusion

@@ -43,4 +43,16 @@ Tensor model_elements(const data::Batch& batch, const data::DataSpec& spec, doub
   return x;
 }
 
+double measured_sd(const data::Batch& batch, int64_t levels, const char* where) {
+  constexpr double kFarthest = 10;
+  const auto [mean, sd] = moments(batch, levels);
+  check(sd > 0 && std::isfinite(sd), where, "the data do not vary (standard deviation ", sd,
+        "); set objective.sigma_data");
+  check(levels > 0 || std::abs(mean) <= kFarthest * sd, where, "the mean of the data, ", mean,
+        ", lies ", std::abs(mean) / sd,
+        " standard deviations from 0, where the model expects it; "
+        "subtract it from the data");
+  return sd;
+}
+
 }  // namespace kindred::diffusion

@@ -15,6 +15,9 @@ struct Moments {
 /// Over all numbers of a batch, in the units of real values; symbols as their cells on [-1, 1]: the
 /// uniform noise inside a cell adds (2/K)^2 / 12 to the variance.
 Moments moments(const data::Batch& batch, int64_t levels);
+/// Standard deviation of a batch for models with a prior around 0. Usage error under `where` for
+/// data that do not vary, and for real values whose mean is more than ten times that away from 0.
+double measured_sd(const data::Batch& batch, int64_t levels, const char* where);
 /// x [B, D] f32 of a training batch: symbols as points of their cells (fresh uniform ones, or the
 /// centres), or real values times `scale`. Usage error
 /// under `where` for a batch that does not fit the spec.

@@ -28,6 +28,10 @@ constexpr double kUnitSlack = 1.2;
 
 NoiseLevels trained_levels(const GaussianPath& path) { return importance_levels(path); }
 
+GaussianPath path_of(const NoisyClassifyConfig& c) {
+  return training_path({.path = c.path, .sigma_min = c.sigma_min, .sigma_max = c.sigma_max});
+}
+
 /// x0 + sigma[b] eps.
 Tensor noisy(const Tensor& x0, const Tensor& eps, const Tensor& sigma) {
   return x0 + eps * per_sample(sigma, x0);
@@ -39,8 +43,7 @@ NoisyClassify::NoisyClassify(const data::DataSpec& spec, harness::AnyBackbone ba
     : spec_(spec),
       backbone_(std::move(backbone)),
       config_(config),
-      path_(training_path(
-          {.path = config.path, .sigma_min = config.sigma_min, .sigma_max = config.sigma_max})),
+      path_(path_of(config)),
       head_(nn::Linear::make(config.width, spec.classes, true, rng.split("head"), kHeadStd)),
       data_sd_{Tensor::full({1}, config.sigma_data), nn::Role::buffer} {
   check(config.sigma_data >= 0, kWhere, "sigma_data must not be negative, got ", config.sigma_data);
@@ -54,11 +57,8 @@ double NoisyClassify::unit() const {
 
 void NoisyClassify::measure(const data::Batch& batch) const {
   if (data_sd_.value.item() > 0) return;
-  const double sd = moments(batch, spec_.levels).sd;
-  check(sd > 0 && std::isfinite(sd), kWhere, "the data do not vary (standard deviation ", sd,
-        "); set objective.sigma_data");
   Tensor shared = data_sd_.value;  // a handle on the same buffer
-  shared.mutable_data<float>()[0] = static_cast<float>(sd);
+  shared.mutable_data<float>()[0] = static_cast<float>(measured_sd(batch, spec_.levels, kWhere));
 }
 
 Tensor NoisyClassify::logits(const Tensor& x, const Tensor& sigma,
@@ -155,6 +155,22 @@ harness::Likelihood NoisyClassify::likelihood(const data::Dataset& data, data::S
 Tensor NoisyClassify::sample(const Rng&, const harness::SampleOptions&) const {
   fail(Fault::usage, "sample",
        "noisy_classify has nothing to draw; it guides: use kindred sample RUN --classifier");
+}
+
+void NoisyClassify::check_trained(const harness::TrainedOn& trained) const {
+  NoisyClassifyConfig before;
+  harness::Settings settings = trained.settings;
+  settings.read("objective", before);
+  constexpr double kRounding = 1 + 1e-3;  // the first sigma of ve depends a little on its last
+  const GaussianPath was = path_of(before);
+  const double low = was.sigma(was.t_min), high = was.sigma(was.t_max);
+  if (path_.sigma(path_.t_min) * kRounding < low || path_.sigma(path_.t_max) > high * kRounding)
+    fail(Fault::snapshot, kWhere, "the snapshot was trained at noise levels sigma from ", low,
+         " to ", high, ", these settings ask for ", path_.sigma(path_.t_min), " to ",
+         path_.sigma(path_.t_max), "; leave the path and its noise levels as trained");
+  if (trained.levels >= 0 && trained.levels != spec_.levels)
+    fail(Fault::snapshot, kWhere, "the snapshot was trained on data of ", trained.levels,
+         " levels, these have ", spec_.levels, " (0: real values); set data.levels to them");
 }
 
 std::vector<nn::NamedParameter> NoisyClassify::parameters() {

@@ -5,7 +5,6 @@
 //   x / sqrt(sigma^2 + sigma_data^2) and the noise feature ln(sigma)/4, as denoisers are.
 // B batch, D dimensions of an element, K classes.
 #pragma once
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -49,6 +48,8 @@ class NoisyClassify final : public harness::Objective {
   Tensor sample(const Rng& rng, const harness::SampleOptions& options) const override;
   bool draws() const override { return false; }
   std::vector<nn::NamedParameter> parameters() override;
+  /// Refuses parameters of other noise levels, and of data of other levels.
+  void check_trained(const harness::TrainedOn& trained) const override;
   std::string score_unit() const override { return "bits/label"; }
   double expected_initial_loss() const override;
 

@@ -52,6 +52,7 @@ class Hooked {
     if (hooks_.trace) hooks_.trace(steps_++, s / a, a == 1 ? x : scale(x, 1 / a));
   }
   void start(Tensor& x, double a, double s) {
+    if (hooks_.constrain) x = x.clone();  // the caller's start stays as it is
     constrain(x, a, s);
     trace(x, a, s);
   }
@@ -174,6 +175,7 @@ Tensor predict(const GaussianPath& path, const Denoiser& denoiser, const Tensor&
                int64_t step) {
   const double a = path.a(t), s = path.s(t), a1 = path.a(next), s1 = path.s(next);
   const double r = a / a1, g2 = s * s - r * r * s1 * s1;
+  if (options.predictor == Predictor::none) return x;
   const Tensor d = denoise(path, denoiser, x, t);
   const Tensor z = streams.normal(x.shape(), "predictor", step);
   // score = (a D - x) / s^2: each rule becomes (coefficient of x, coefficient of D, noise).
@@ -215,14 +217,15 @@ Tensor correct(const GaussianPath& path, const Denoiser& denoiser, const Tensor&
     const auto total = [](const std::vector<double>& v) {
       return std::accumulate(v.begin(), v.end(), 0.0);
     };
-    const double batch_ratio = total(of_z) / std::max(total(of_score), 1e-300);
+    // A score of exactly 0, as of a network before its first step, moves nothing.
+    const auto ratio = [](double noise, double score) { return score > 0 ? noise / score : 0; };
+    const double of_batch = ratio(total(of_z), total(of_score));
     for (int64_t i = 0; i < rows; ++i)
-      ratios[i] =
-          options.norms == Norms::batch ? batch_ratio : of_z[i] / std::max(of_score[i], 1e-300);
+      ratios[i] = options.norms == Norms::batch ? of_batch : ratio(of_z[i], of_score[i]);
   }
   Tensor out = Tensor::empty(x.shape(), DType::f64);
   for (int64_t i = 0; i < rows; ++i) {
-    const double ratio = options.snr * ratios[i], epsilon = 2 * alpha * ratio * ratio;
+    const double along = options.snr * ratios[i], epsilon = 2 * alpha * along * along;
     const double root = std::sqrt(2 * epsilon);
     for (int64_t k = i * dims; k < (i + 1) * dims; ++k)
       out.mutable_data<double>()[k] =
@@ -314,6 +317,12 @@ Tensor heun(const Denoiser& denoiser, Tensor x, const HeunOptions& options,
     hooked.trace(x, 1, next);
   }
   return x;
+}
+
+void check_samples(const Tensor& x, int64_t first, const char* where, const char* hint) {
+  for (int64_t i = 0; i < x.numel(); ++i)
+    if (!std::isfinite(x.item(i)))
+      fail(Fault::numeric, where, "sample ", first + i / x.dim(1), " is not finite; ", hint);
 }
 
 }  // namespace kindred::diffusion

@@ -113,4 +113,8 @@ Tensor heun(const Denoiser& denoiser, Tensor x, const HeunOptions& options,
 /// The levels of heun, ending with 0: steps + 1 values.
 std::vector<double> karras_levels(const HeunOptions& options);
 
+/// Fault::numeric with the number of the first sample whose row of x [n, D] is not finite; row k is
+/// sample first + k. `hint`: what to change.
+void check_samples(const Tensor& x, int64_t first, const char* where, const char* hint);
+
 }  // namespace kindred::diffusion

@@ -247,6 +247,7 @@ Tensor ScoreObjective::sample(const Rng& rng, const harness::SampleOptions& opti
         options.trace(step, 0, first, spec_.levels > 0 ? affine(states, half, half) : states);
       };
     const Tensor y = denormalised(draw(sampler, steps, count, SampleStreams(rng, first), hooks));
+    check_samples(y, first, kWhere, "a smaller objective.step helps");
     if (spec_.levels > 0) {
       const Tensor k = quantise(y, spec_.levels);
       std::copy_n(k.data<int32_t>(), k.numel(), out.mutable_data<int32_t>() + first * dims);

@@ -2,22 +2,23 @@
 
 #include <algorithm>
 #include <cctype>
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
+#include "autodiff/parallel.h"
 #include "data/alphabet.h"
 #include "harness/atomic_file.h"
 #include "harness/baselines.h"
+#include "harness/clock.h"
 #include "harness/manifest.h"
 #include "harness/ngram.h"
 #include "harness/picture.h"
 #include "harness/result_folder.h"
 #include "harness/sha256.h"
+#include "harness/text_list.h"
 
 namespace kindred::harness {
 
@@ -25,20 +26,6 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-std::vector<std::string> split_list(const std::string& text) {
-  std::vector<std::string> parts;
-  std::istringstream in(text);
-  for (std::string part; std::getline(in, part, ',');) {
-    const auto first = part.find_first_not_of(" \t"), last = part.find_last_not_of(" \t");
-    if (first != std::string::npos) parts.push_back(part.substr(first, last - first + 1));
-  }
-  return parts;
-}
 
 /// Bits of elements stand under "bits" and "element_bits", other units under "score" and
 /// "element_scores".
@@ -66,6 +53,7 @@ struct Shared {
   EvalOptions eval;
   CompareOptions options;
   const CompareControl& control;
+  const int threads = kindred::threads();  ///< of families that name none
   std::string unit;    ///< of the families' scores
   bool draws = false;  ///< the families have samples
 
@@ -166,6 +154,7 @@ void draw_samples(json& row, Run& run, const std::string& who, const Shared& sha
 }
 
 json family_row(const std::string& who, const Settings& settings, const Shared& shared, bool& interrupted) {
+  set_threads(shared.threads);  // a run that names none does not inherit those of the one before
   Run run(settings, shared.data);
   const ResultFolder folder(shared.control.out + "/runs/" + who, run.resolved(),
                             {.who = who, .progress = shared.control.progress, .fresh = shared.control.fresh,

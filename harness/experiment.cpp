@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
-#include <sstream>
 
 #include "harness/study.h"
+#include "harness/text_list.h"
 
 namespace kindred::harness {
 
@@ -26,16 +26,6 @@ std::string joined(const std::vector<std::string>& list) {
   std::string text;
   for (const std::string& word : list) text += (text.empty() ? "" : ", ") + word;
   return text;
-}
-
-std::vector<std::string> split_list(const std::string& text) {
-  std::vector<std::string> parts;
-  std::istringstream in(text);
-  for (std::string part; std::getline(in, part, ',');) {
-    const auto first = part.find_first_not_of(" \t"), last = part.find_last_not_of(" \t");
-    if (first != std::string::npos) parts.push_back(part.substr(first, last - first + 1));
-  }
-  return parts;
 }
 
 template <class T>
@@ -203,6 +193,9 @@ Experiment parse_experiment(const Settings& file) {
       if (read.variants.empty() || contains(read.variants, name)) {
         check(v.study == "train", "config", "evaluate.", evaluation,
               " scores trained variants; say which by variants = NAME");
+        for (const Variant& judge : e.variants)
+          check(judge.name != read.classifier || judge.study == "train", "config", "evaluate.",
+                evaluation, ".classifier: ", judge.name, " is a study, no classifier");
         v.evaluations.push_back(std::move(read));
       }
     }

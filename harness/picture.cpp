@@ -22,11 +22,16 @@ Pixels enlarged(const Pixels& small, int64_t scale) {
 }
 }  // namespace
 
-Pixels sample_pixels(const Tensor& samples, const data::DataSpec& spec, const PictureStyle& style) {
+void check_picture(const data::DataSpec& spec) {
   check(spec.modality != data::Modality::text, "picture", "text has no picture");
+  check(spec.modality != data::Modality::points || spec.length == 2, "picture", "points of ", spec.length,
+        " coordinates have no picture, only those of 2");
+}
+
+Pixels sample_pixels(const Tensor& samples, const data::DataSpec& spec, const PictureStyle& style) {
+  check_picture(spec);
   if (spec.modality == data::Modality::points) {
     const bool quantised = spec.levels > 0;
-    check(spec.length == 2, "picture", "points of ", spec.length, " coordinates have no picture, only those of 2");
     const double low = quantised ? 0 : -kPointsHalf, high = quantised ? static_cast<double>(spec.levels) : kPointsHalf;
     // Bins that hold whole cells, so that the grid of the data makes no pattern of its own.
     const int64_t bins = quantised ? spec.levels / ((spec.levels + kBins - 1) / kBins) : kBins;

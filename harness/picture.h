@@ -16,8 +16,10 @@ struct PictureStyle {
 
 inline constexpr double kPointsHalf = 4;  ///< pictures of real points show [-4, 4]^2
 
+/// Usage error for data without a picture: text, and points of other than 2 coordinates.
+void check_picture(const data::DataSpec& spec);
 /// Pixels for samples [n, length] of images (i32 symbols), quantised points (i32) or points (f32).
-/// Usage error for text.
+/// Usage error as above.
 Pixels sample_pixels(const Tensor& samples, const data::DataSpec& spec, const PictureStyle& style = {});
 /// The same as the bytes of a PNG file.
 std::string sample_picture(const Tensor& samples, const data::DataSpec& spec, const PictureStyle& style = {});

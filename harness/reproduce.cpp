@@ -1,7 +1,6 @@
 #include "harness/reproduce.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <functional>
@@ -12,6 +11,7 @@
 
 #include "autodiff/parallel.h"
 #include "harness/atomic_file.h"
+#include "harness/clock.h"
 #include "harness/compare.h"
 #include "harness/manifest.h"
 #include "harness/result_folder.h"
@@ -28,15 +28,13 @@ using nlohmann::json;
 
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 /// Data sets that are open, by the text of their [data] settings.
 class OpenData {
  public:
-  /// A run on data that is opened once.
+  /// A run on data that is opened once. Threads and precision belong to the program: those of the
+  /// run made last hold, and a run that names no threads has those of the start.
   Run run(const Settings& settings) {
+    set_threads(threads_);
     auto& data = open_[settings.section("data").text()];
     Run made(settings, data);
     data = made.shared_dataset();
@@ -44,6 +42,7 @@ class OpenData {
   }
 
  private:
+  const int threads_ = threads();
   std::map<std::string, std::shared_ptr<const data::Dataset>> open_;
 };
 
@@ -63,7 +62,8 @@ struct Job {
   std::optional<int64_t> seed;
   std::function<NamedResults()> study;  ///< empty: a training
   std::string resolved;                 ///< all settings, with defaults
-  json size = json::object();           ///< of a training: parameters, budget
+  int threads = kindred::threads();
+  json size = json::object();  ///< of a training: parameters, budget
 
   /// "hippo, seed 1", "seed 1", "run".
   std::string who() const {
@@ -160,16 +160,10 @@ class Reproduction {
   /// Builds everything once, so that a mistake at the end does not cost the time before it.
   void plan() {
     std::vector<std::string> known;  // results of the trainings
-    bool studies = false;
     for (const Variant& v : experiment_.variants) {
       const auto add = [&](std::optional<int64_t> seed) {
-        Job job{&v, seed, {}, {}};
-        if (v.study == "train") {
-          prepare_training(job, known);
-        } else {
-          studies = true;
-          prepare_study(job);
-        }
+        Job job{.variant = &v, .seed = seed, .study = {}, .resolved = {}};
+        v.study == "train" ? prepare_training(job, known) : prepare_study(job);
         jobs_.push_back(std::move(job));
       };
       if (experiment_.seeds.empty() || !takes_seed(v)) {
@@ -178,8 +172,7 @@ class Reproduction {
         for (const int64_t seed : experiment_.seeds) add(seed);
       }
     }
-    // What a study gives shows when it has run.
-    if (!studies) check_figures(experiment_, known);
+    check_figures(experiment_, known);
   }
 
   /// A study repeats with other seeds only if it has one.
@@ -207,9 +200,10 @@ class Reproduction {
     const auto work = find_study(job.variant->study).prepare(settings);
     settings.finish();
     job.resolved = "# study " + job.variant->study + "\n" + settings.resolved();
-    job.study = [work, options] {
+    if (options.threads > 0) job.threads = static_cast<int>(options.threads);
+    job.study = [work, own = job.threads] {
       const int before = threads();
-      if (options.threads > 0) set_threads(static_cast<int>(options.threads));
+      set_threads(own);
       NamedResults results = work();
       set_threads(before);
       return results;
@@ -222,6 +216,7 @@ class Reproduction {
     Run probe = data_.run(settings);
     check_eval_options(probe);
     job.resolved = probe.resolved();
+    job.threads = threads();
     job.size = {{"family", probe.family().str()},
                 {"parameters", probe.parameter_count()},
                 {"data", probe.spec().name},
@@ -315,6 +310,7 @@ class Reproduction {
     json row = {{"variant", job.variant->name},
                 {"study", job.variant->study},
                 {"config", job.resolved},
+                {"threads", job.threads},
                 {"results", json::object()}};
     if (job.seed) row["seed"] = *job.seed;
     return row;
@@ -336,7 +332,13 @@ class Reproduction {
     const bool scored = !row.is_null();
     if (!scored) row = head(job);
     if (!folder.train(run, row)) return nullptr;
-    const double start = now();
+    // Seconds count over all starts. What is scored is kept at once, a kill loses one evaluation.
+    const double before = row.value("eval_seconds", 0.0), start = now();
+    const auto keep = [&] {
+      row["eval_seconds"] = before + now() - start;
+      row["wall_seconds"] = row["seconds"].get<double>() + row["eval_seconds"].get<double>();
+      folder.keep(row);
+    };
     json& results = row["results"];
     if (!scored) {
       for (const char* name : {"parameters", "steps", "examples", "seconds", "train_flops"})
@@ -347,33 +349,27 @@ class Reproduction {
       keep_kinds(l, "", row);
       row["note"] = l.note;
       row["evaluations"] = json::object();
-      folder.keep(row);
+      keep();
     }
-    if (!missing.empty()) {
-      const Snapshot trained = run.capture();
-      for (const auto& [e, hash] : missing) {
-        Run changed = data_.run(changed_settings(settings, *e));
-        changed.restore(trained, true);
-        const std::string who = job.who() + ", " + e->name, prefix = e->name + ".";
-        if (e->samples > 0) {
-          say("  " + who + ": drawing " + std::to_string(e->samples) + " samples");
-          for (const SampleMetric& m : judged(changed, *e, job.seed)) {
-            results[prefix + m.space + "." + m.name] = m.value;
-            results[prefix + m.space + "." + m.name + "_real"] = m.real;
-          }
-        } else {
-          const Likelihood l = score(changed, changed.eval_split(), who, control_.progress);
-          for (const auto& [name, value] : results_of(l, changed)) results[prefix + name] = value;
-          keep_kinds(l, prefix, row);
-        }
-        row["evaluations"][e->name] = hash;
-      }
+    if (missing.empty()) return row;
+    const Snapshot trained = run.capture();
+    for (const auto& [e, hash] : missing) {
+      forget(e->name + ".", row);
+      e->samples > 0 ? judge(job, *e, trained, row) : score_again(job, *e, trained, row);
+      row["evaluations"][e->name] = hash;
+      keep();
     }
-    // Seconds of training count over all starts.
-    row["eval_seconds"] = row.value("eval_seconds", 0.0) + now() - start;
-    row["wall_seconds"] = row["seconds"].get<double>() + row["eval_seconds"].get<double>();
-    folder.keep(row);
     return row;
+  }
+
+  /// Drops what an earlier text of an evaluation gave.
+  static void forget(const std::string& prefix, json& row) {
+    for (const char* part : {"results", "metric_kinds"}) {
+      json kept = json::object();
+      for (const auto& [name, value] : row[part].items())
+        if (!name.starts_with(prefix)) kept[name] = value;
+      row[part] = std::move(kept);
+    }
   }
 
   /// Which numbers bound, estimate or are a likelihood, by the names of results.
@@ -383,22 +379,47 @@ class Reproduction {
       row["metric_kinds"][prefix + metric] = name(kind);
   }
 
+  Run trained_run(const Job& job, const Evaluation& e, const Snapshot& trained) {
+    Run run = data_.run(changed_settings(settings_of(job), e));
+    run.restore(trained, true);
+    return run;
+  }
+
+  void score_again(const Job& job, const Evaluation& e, const Snapshot& trained, json& row) {
+    Run run = trained_run(job, e, trained);
+    const Likelihood l = score(run, run.eval_split(), job.who() + ", " + e.name, control_.progress);
+    for (const auto& [name, value] : results_of(l, run))
+      row["results"][e.name + "." + name] = value;
+    keep_kinds(l, e.name + ".", row);
+  }
+
   /// Samples of a trained model against held-out elements, in the features of the classifier that
   /// was trained with the same seed.
-  std::vector<SampleMetric> judged(Run& model, const Evaluation& e, std::optional<int64_t> seed) {
-    std::optional<Run> classifier;
-    if (!e.classifier.empty()) {
-      const Job& job = job_of(e.classifier, seed);
-      classifier.emplace(data_.run(settings_of(job)));
-      const std::string snapshots = folder_path(job) + "/snapshots";
-      const auto found = find_latest(snapshots);
-      if (!found)
-        fail(Fault::snapshot, "reproduce", "no whole snapshot in ", snapshots,
-             "; --fresh trains again");
-      classifier->restore(found->snapshot);
+  void judge(const Job& job, const Evaluation& e, const Snapshot& trained, json& row) {
+    std::optional<Run> classifier;  // made first: the precision of the model holds
+    if (!e.classifier.empty()) classifier.emplace(finished_run(job_of(e.classifier, job.seed)));
+    Run run = trained_run(job, e, trained);
+    say("  " + job.who() + ", " + e.name + ": drawing " + std::to_string(e.samples) + " samples");
+    for (const SampleMetric& m : sample_metrics(
+             sample_quality(run, {.count = e.samples}, classifier ? &*classifier : nullptr))) {
+      const std::string name = e.name + "." + m.space + "." + m.name;
+      row["results"][name] = m.value;
+      row["results"][name + "_real"] = m.real;
     }
-    return sample_metrics(
-        sample_quality(model, {.count = e.samples}, classifier ? &*classifier : nullptr));
+  }
+
+  /// A run of this experiment as its training left it.
+  Run finished_run(const Job& job) {
+    const std::string snapshots = folder_path(job) + "/snapshots";
+    std::vector<std::string> rejected;
+    const auto found = find_latest(snapshots, &rejected);
+    for (const std::string& why : rejected) std::cerr << "refused " << why << '\n';
+    if (!found || found->snapshot.loop.status != "finished")
+      fail(Fault::snapshot, "reproduce", "no whole snapshot of the finished ", job.who(), " in ",
+           snapshots, "; --fresh trains again");
+    Run run = data_.run(settings_of(job));
+    run.restore(found->snapshot);
+    return run;
   }
 
   const ReproduceControl& control_;

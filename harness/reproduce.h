@@ -25,11 +25,13 @@ struct ReproduceControl {
 
 /// Runs what is not finished in control.out and writes runs/VARIANT-seedN/ and results.json there.
 /// Settings and the names of results are checked before the first training. Returns the results:
-/// title .. scale, runs (with their named results), figures (paper, value, std_error, kind, low, high,
-/// verdict), inside, seconds, command. `interrupted`: a signal stopped it, the state is saved.
+/// title .. scale, runs (with their named results), figures (paper, value, std_error, kind, low,
+/// high, verdict), inside, seconds, command. `interrupted`: a signal stopped it, the state is
+/// saved.
 nlohmann::json reproduce(const Settings& file, const ReproduceControl& control, bool& interrupted);
 
-/// Usage error for a figure that takes a name which is not among the known results.
+/// Usage error for a figure that takes a name which is not among the known results of trainings;
+/// names of studies are not checked.
 void check_figures(const Experiment& experiment, const std::vector<std::string>& known);
 /// Figures of an experiment from the results of its runs: JSON rows for results.json.
 /// Usage error for a name that is no result, listing those that are.

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "harness/reproduce.h"
 #include "harness/text_table.h"
@@ -70,6 +71,16 @@ std::string score_line(const json& results) {
   return std::to_string(inside) + " of " + std::to_string(banded) + " figures in their bands";
 }
 
+/// ", 1 thread", ", 1 or 2 threads": of the work, which may differ from variant to variant.
+std::string threads_line(const json& results) {
+  std::set<int> counts;
+  for (const json& run : results["runs"])
+    if (run.contains("threads")) counts.insert(run["threads"].get<int>());
+  std::string text;
+  for (const int n : counts) text += (text.empty() ? ", " : " or ") + std::to_string(n);
+  return text.empty() ? "" : text + (text == ", 1" ? " thread" : " threads");
+}
+
 std::string seeds_line(const json& results) {
   const std::size_t seeds = results["seeds"].size();
   if (seeds == 1) return "one seed";
@@ -116,9 +127,7 @@ std::string reproduction_page(const std::vector<json>& all, const std::string& c
     out += "\n`" + r["command"].get<std::string>() + "`: " + duration(r["seconds"].get<double>()) +
            ", " + r["created_utc"].get<std::string>();
     if (machine.contains("processor")) out += ", " + machine["processor"].get<std::string>();
-    if (machine.contains("threads") && machine["threads"].is_number())
-      out += ", " + std::to_string(machine["threads"].get<int>()) +
-             (machine["threads"] == 1 ? " thread" : " threads");
+    out += threads_line(r);
     if (!r["seeds"].empty()) out += "; " + seeds_line(r);
     out += ".\n";
     for (const json& change : r["changed"])

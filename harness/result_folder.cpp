@@ -21,26 +21,22 @@ std::string json_text(const json& value) {
   return value.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
-namespace {
-std::string config_before(const std::string& path, const std::string& otherwise) {
-  const std::string config = path + "/config.resolved.ini";
-  return fs::exists(config) ? read_file(config) : otherwise;
-}
-}  // namespace
-
 ResultFolder::ResultFolder(const std::string& path, const std::string& resolved,
                            ResultControl control)
-    : control_(std::move(control)), config_sha256_(sha256_hex(resolved)), folder_([&] {
-        const bool changed = config_before(path, resolved) != resolved;
-        RunDir folder = RunDir::at(path, resolved);  // locked from here on
-        if (!control_.fresh && !changed) return folder;
+    : control_(std::move(control)),
+      config_sha256_(sha256_hex(resolved)),
+      folder_(RunDir::at(path, resolved, [&](const RunDir& folder) {
+        // What was made under other settings goes before these settings are written: a kill in
+        // between leaves the old ones, which tell the next start that they have changed.
+        const bool changed = fs::exists(folder.config()) && read_file(folder.config()) != resolved;
+        if (!control_.fresh && !changed) return;
         if (!control_.fresh && control_.say)
           control_.say("  " + control_.who +
                        ": the settings have changed since the last start, beginning anew");
-        fs::remove_all(folder.snapshots());
         fs::remove(folder.file("result.json"));
-        return folder;
-      }()) {}
+        fs::remove_all(folder.snapshots());
+        fs::create_directory(folder.snapshots());
+      })) {}
 
 json ResultFolder::finished() const {
   const std::string path = folder_.file("result.json");

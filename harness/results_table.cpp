@@ -95,8 +95,10 @@ std::string results_table(const json& results) {
     if (row["type"] == "entropy") {
       std::snprintf(bits, sizeof bits, "%.4f", score_of(row));
     } else {
-      std::snprintf(bits, sizeof bits, in_bits ? "%s%.4f +- %.4f" : "%s%.4g +- %.1g", prefix, score_of(row),
-                    row["std_error"].get<double>());
+      char error[32] = "?";  // of a single element there is none
+      if (!row["std_error"].is_null())
+        std::snprintf(error, sizeof error, in_bits ? "%.4f" : "%.1g", row["std_error"].get<double>());
+      std::snprintf(bits, sizeof bits, in_bits ? "%s%.4f +- %s" : "%s%.4g +- %s", prefix, score_of(row), error);
     }
     std::vector<std::string> line = {
         row["name"].get<std::string>() + (family ? " (" + row["family"].get<std::string>() + ")" : ""), bits,

@@ -1,7 +1,6 @@
 #include "harness/run.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <fstream>
 #include <iostream>
@@ -16,6 +15,7 @@
 #include "autodiff/ops/gemm.h"
 #include "autodiff/parallel.h"
 #include "autodiff/profile.h"
+#include "harness/clock.h"
 
 namespace kindred::harness {
 
@@ -35,10 +35,6 @@ bool decays(const std::string& policy, const nn::Parameter& p) {
   if (policy == "all") return p.role != nn::Role::dynamics;
   if (policy == "none") return false;
   fail(Fault::usage, "config", "train.decay = \"", policy, "\"; choose one of matrices, nanogpt, all, none");
-}
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 optim::EmaRule ema_rule(const TrainOptions& train) {

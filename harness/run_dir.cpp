@@ -62,25 +62,28 @@ RunDir::RunDir(const std::string& root, const std::string& name, const std::stri
     : RunDir(id_of(name, resolved_config), (fs::path(root) / id_of(name, resolved_config)).string()) {
   check(!name.empty() && name.find('/') == std::string::npos && name[0] != '.', "run", "\"", name,
         "\" cannot name a run folder");
-  open(resolved_config);
+  open(resolved_config, {});
 }
 
 RunDir::RunDir(RunDir&& other) noexcept
     : id_(std::move(other.id_)), path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
 
-RunDir RunDir::at(const std::string& path, const std::string& resolved_config) {
+RunDir RunDir::at(const std::string& path, const std::string& resolved_config,
+                  const std::function<void(const RunDir&)>& prepare) {
   const fs::path clean = fs::absolute(path).lexically_normal();
   RunDir dir((clean.has_filename() ? clean : clean.parent_path()).filename().string(), path);
-  dir.open(resolved_config);
+  dir.open(resolved_config, prepare);
   return dir;
 }
 
-void RunDir::open(const std::string& resolved_config) {
+void RunDir::open(const std::string& resolved_config,
+                  const std::function<void(const RunDir&)>& prepare) {
   make_folder(path_);
   lock_ = take_lock(path_);
   make_folder(snapshots());
   make_folder(samples());
   for (const auto& folder : {path_, snapshots(), samples()}) remove_stale_temporaries(folder);
+  if (prepare) prepare(*this);
   atomic_write(config(), resolved_config);
 }
 

@@ -3,6 +3,7 @@
 //   config.resolved.ini  manifest.json  metrics.jsonl  snapshots/  samples/  LOCK
 // The same configuration finds the same folder again, and one process at a time may use it.
 #pragma once
+#include <functional>
 #include <string>
 
 namespace kindred::harness {
@@ -13,8 +14,10 @@ class RunDir {
   /// files of killed processes. Usage error if another process works in it; Fault::io if it cannot
   /// be made.
   RunDir(const std::string& root, const std::string& name, const std::string& resolved_config);
-  /// The same with a folder of the user's own choice; its name becomes the id.
-  static RunDir at(const std::string& path, const std::string& resolved_config);
+  /// The same with a folder of the user's own choice; its name becomes the id. `prepare` works under
+  /// the lock before the new configuration is written, and may look at the old one.
+  static RunDir at(const std::string& path, const std::string& resolved_config,
+                   const std::function<void(const RunDir&)>& prepare = {});
   /// The lock is the kernel's (flock): it ends with the process, however that ends.
   ~RunDir();
   RunDir(RunDir&& other) noexcept;
@@ -35,7 +38,7 @@ class RunDir {
 
  private:
   RunDir(std::string id, std::string path);
-  void open(const std::string& resolved_config);
+  void open(const std::string& resolved_config, const std::function<void(const RunDir&)>& prepare);
 
   std::string id_, path_;
   int lock_ = -1;

@@ -25,7 +25,7 @@ int64_t checked_count(int64_t n, int64_t held_out) {
   check(n >= kLeast, kSamples, n, " samples of ", held_out,
         " held-out elements; neighbourhoods of ", kLeast / 2, " need ", kLeast,
         " samples and twice as many elements or more");
-  check(2 * n <= held_out, kSamples, n,
+  check(n <= held_out / 2, kSamples, n,
         " samples need twice as many held-out elements (real against real), and there are ",
         held_out, "; take ", held_out / 2, " or fewer");
   return n;
@@ -118,10 +118,10 @@ void check_data(const data::DataSpec& spec, Run* classifier) {
   if (classifier) check_classifier(*classifier, spec);
 }
 
-/// Of the weights that are used: the averages where there are any.
+/// Of the weights that are used: the averages where there are any, unless eval.average = false.
 std::string weights_digest(Run& run) {
   Snapshot snapshot = run.capture();
-  if (!snapshot.averages.empty())
+  if (run.eval_options().average && !snapshot.averages.empty())
     for (SnapshotTensor& p : snapshot.parameters)
       for (const PathTensor& average : snapshot.averages[0].tensors)
         if (average.path == p.path) p.value = average.value;

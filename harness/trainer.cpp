@@ -1,6 +1,5 @@
 #include "harness/trainer.h"
 
-#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
@@ -9,6 +8,7 @@
 #include <memory>
 
 #include "autodiff/pool.h"
+#include "harness/clock.h"
 #include "harness/metrics.h"
 #include "harness/snapshot_store.h"
 
@@ -36,10 +36,6 @@ class SignalGuard {
   static constexpr int kSignals[] = {SIGINT, SIGTERM, SIGUSR1};
   void (*before_[3])(int) = {};
 };
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 std::vector<CurvePoint> curve_from(const std::string& metrics_path) {
   std::vector<CurvePoint> curve;

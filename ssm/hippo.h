@@ -8,7 +8,8 @@
 //   fout  A = R - B B^T, R = rotations pi k [[0, -1], [1, 0]] on (2k, 2k+1), B = (1, 0, sqrt 2, 0,
 //         sqrt 2, ...); both times 2 / theta. Window [0, theta], phi = 1, sqrt 2 cos, sqrt 2 sin of
 //         2 pi k s / theta (the sine of k = 0 is an idle state)
-// All of them have A Hurwitz and the minus sign inside A. The usual window theta is 2.
+// All of them have A Hurwitz (fout but for its idle state) and the minus sign inside A. The usual
+// window theta is 2.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -26,12 +26,14 @@ HippoScan::HippoScan(const HippoOperator& op, const HippoScanOptions& options)
 
 void HippoScan::advance(const Tensor& u) {
   check(u.rank() == 2, "hippo", "a scan of ", options_.signals, " signals got ", u.shape());
+  check_kind(Kind::regular);
   std::vector<double> steps(static_cast<std::size_t>(u.dim(1)), options_.dt);
   if (scaled()) {
     for (std::size_t k = 0; k < steps.size(); ++k)
       steps[k] = 1 / static_cast<double>(samples_ + static_cast<int64_t>(k));
   }
   run(u, steps);
+  kind_ = Kind::regular;
   time_ = scaled() ? static_cast<double>(samples_ - 1)
                    : time_ + options_.dt * static_cast<double>(u.dim(1));
   last_width_ = scaled() ? 1 : options_.dt;
@@ -40,18 +42,26 @@ void HippoScan::advance(const Tensor& u) {
 void HippoScan::advance(const Tensor& u, std::span<const double> times) {
   check(u.rank() == 2 && u.dim(1) == static_cast<int64_t>(times.size()), "hippo", "a scan of ",
         options_.signals, " signals got ", u.shape(), " with ", times.size(), " times");
+  check_kind(Kind::irregular);
   std::vector<double> steps;
-  double before = time_;
+  double before = time_, width = last_width_;
   for (std::size_t k = 0; k < times.size(); ++k) {
     const bool first = scaled() && samples_ == 0 && k == 0;
     check(std::isfinite(times[k]) && (first ? times[k] >= 0 : times[k] > before), "hippo", "time ",
           times[k], " of sample ", k, " does not come after ", before);
     steps.push_back(scaled() ? (times[k] - before) / times[k] : times[k] - before);
-    last_width_ = times[k] - before;
+    width = times[k] - before;
     before = times[k];
   }
   run(u, steps);
+  kind_ = Kind::irregular;
   time_ = before;
+  last_width_ = width;
+}
+
+void HippoScan::check_kind(Kind kind) const {
+  check(!scaled() || samples_ == 0 || kind_ == kind, "hippo", "the scaled scan counts ",
+        kind_ == Kind::regular ? "samples" : "times", " so far; go on with those");
 }
 
 Tensor HippoScan::state() const {

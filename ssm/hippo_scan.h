@@ -33,7 +33,7 @@ class HippoScan {
   void advance(const Tensor& u);
   /// The same with irregular times [n], shared by the signals and strictly increasing: sample k
   /// steps by dt_k = times[k] - the time before it (scaled: by dt_k / times[k]; the first time may
-  /// be 0).
+  /// be 0). A scaled scan takes one of the two forms from its first sample on.
   void advance(const Tensor& u, std::span<const double> times);
   /// advance(u), returning the states after every `every` samples, [n / every, signals, N].
   Tensor trajectory(const Tensor& u, int64_t every);
@@ -51,6 +51,10 @@ class HippoScan {
   std::vector<double> sample_times(int64_t n) const;
 
  private:
+  /// What the scan was given: the scaled one measures its past in samples or in times, not in both.
+  enum class Kind { regular, irregular };
+  /// Usage error for the other kind.
+  void check_kind(Kind kind) const;
   bool scaled() const { return options_.scaled && op_.measure() == Measure::legs; }
   void run(const Tensor& u, std::span<const double> steps);
   void run_lanes(const double* u, int64_t n, std::span<const double> steps);
@@ -61,6 +65,7 @@ class HippoScan {
   HippoWave wave_;
   std::vector<double> state_;  ///< [signals, N]
   int64_t samples_ = 0;
+  Kind kind_ = Kind::regular;
   double time_ = 0, last_width_ = 1;
 };
 

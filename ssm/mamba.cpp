@@ -3,6 +3,7 @@
 
 #include "autodiff/ops/elementwise.h"
 #include "harness/config.h"
+#include "ssm/layer.h"
 
 namespace kindred::ssm {
 
@@ -64,6 +65,8 @@ Tensor Mamba::forward(const Tensor& x, const harness::Context& context) const {
 std::unique_ptr<harness::Stepper> Mamba::stepper(int64_t batch) const {
   // A stepper has no way to be told the time of a diffusion or a label.
   if (!frame.spec.causal || !frame.condition.empty()) return nullptr;
+  for (const nn::NamedParameter& p : nn::parameters_of(const_cast<Mamba&>(*this)))
+    check_finite(p.path, p.parameter->value);
   return harness::state_stepper(
       "mamba", batch,
       [this](const Tensor& x, const harness::Context& context) { return forward(x, context); });

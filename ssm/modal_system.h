@@ -1,7 +1,8 @@
 // State in and out of a diagonal system, by matrix products. H channels of M stored modes,
 //   x_k = A x_{k-1} + u_k,   y_k = 2 Re sum_n (out x_k)_n,   k = 0..L-1,   x_{-1} given.
 // Powers of A come as block tables, made in double by doubling and rounded once: A^{bT+i} is never
-// stored for all k. Everything is differentiable, in the modes, u and x.
+// stored for all k. Used while stepping, where
+// nothing is differentiated.
 #pragma once
 #include "ssm/planes.h"
 

@@ -20,10 +20,6 @@ inline Planes inverse(const Planes& x) {
   const Tensor r = reciprocal(square(x.re) + square(x.im));
   return {x.re * r, neg(x.im) * r};
 }
-inline Planes exponential(const Planes& x) {
-  const Tensor r = exp(x.re);
-  return {r * cos(x.im), r * sin(x.im)};
-}
 /// e^x - 1 without cancellation near 0: cos y - 1 = -2 sin^2(y/2).
 inline Planes exponential_minus_one(const Planes& x) {
   const Tensor half = square(sin(scale(x.im, 0.5)));

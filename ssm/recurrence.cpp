@@ -65,9 +65,10 @@ Recurrence::Recurrence(const Modes& modes, const Tensor& D, int64_t batch)
 }
 
 void Recurrence::check_input(const Tensor& u) const {
-  check(u.rank() == 3 && u.dim(0) == B_ && u.dim(2) == H_ && u.dtype() == state_.dtype(), "ssm",
-        "stepping wants u [", B_, ", n, ", H_, "] of ", name(state_.dtype()), ", got ", u.shape(),
-        ' ', name(u.dtype()));
+  check(u.rank() == 3 && u.dim(0) == B_ && u.dim(1) > 0 && u.dim(2) == H_ &&
+            u.dtype() == state_.dtype(),
+        "ssm", "stepping wants u [", B_, ", n, ", H_, "] of ", name(state_.dtype()), ", got ",
+        u.shape(), ' ', name(u.dtype()));
 }
 
 Tensor Recurrence::state() const {

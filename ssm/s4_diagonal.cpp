@@ -11,6 +11,7 @@ namespace kindred::ssm {
 
 namespace {
 constexpr int64_t kCompared = 256;  ///< steps of the impulse response
+constexpr double kRounding = 10;    ///< rounding may be that much above the tolerance
 
 using Complex = std::complex<double>;
 
@@ -43,8 +44,12 @@ Eigenmodes eigenmodes(std::size_t N, const double* A, const double* B, const dou
   return modes;
 }
 
-/// Largest difference of the impulse responses over the largest value of K.
-double mismatch(const Eigenmodes& modes, const double* K) {
+/// How far the modes are from the impulse response K, and what is lost where numbers are rounded to
+/// `epsilon`: each weight errs by that share of itself. Both over the largest value of K.
+struct Mismatch {
+  double difference, rounding;
+};
+Mismatch mismatch(const Eigenmodes& modes, const double* K, double epsilon) {
   std::vector<Complex> power = modes.weight;
   double difference = 0, largest = 0;
   for (int64_t k = 0; k < kCompared; ++k) {
@@ -53,31 +58,36 @@ double mismatch(const Eigenmodes& modes, const double* K) {
       sum += power[m].real();
       power[m] *= modes.A[m];
     }
-    if (!std::isfinite(sum)) return INFINITY;
+    if (!std::isfinite(sum)) return {INFINITY, INFINITY};
     difference = std::max(difference, std::abs(sum - K[k]));
     largest = std::max(largest, std::abs(K[k]));
   }
-  return largest > 0 ? difference / largest : difference;
+  double squares = 0;
+  for (const Complex& w : modes.weight) squares += std::norm(w);
+  const double unit = largest > 0 ? largest : 1;
+  return {difference / unit, epsilon * std::sqrt(squares) / unit};
 }
 }  // namespace
 
-Modes diagonalised(const StepSystem& s, double tolerance) {
+Modes diagonalised(const StepSystem& s, double tolerance, double epsilon) {
   const NoGrad off;
   const int64_t H = s.A.dim(0), N = s.A.dim(1);
   const Tensor K = impulse_response(s, kCompared);
   const double *A = s.A.data<double>(), *B = s.B.data<double>(), *C = s.C.data<double>();
   std::vector<Eigenmodes> channels;
   std::size_t M = 1;
-  double worst = 0;
+  Mismatch worst{0, 0};
   for (int64_t h = 0; h < H; ++h) {
     channels.push_back(
         eigenmodes(static_cast<std::size_t>(N), A + h * N * N, B + h * N, C + h * N));
     M = std::max(M, channels.back().A.size());
-    worst = std::max(worst, mismatch(channels.back(), K.data<double>() + h * kCompared));
+    const Mismatch own = mismatch(channels.back(), K.data<double>() + h * kCompared, epsilon);
+    worst = {std::max(worst.difference, own.difference), std::max(worst.rounding, own.rounding)};
   }
-  if (!(worst <= tolerance))
+  if (!(worst.difference <= tolerance && worst.rounding <= kRounding * tolerance))
     fail(Fault::numeric, "model.step", "diagonal: the eigenvectors of a state matrix give its ",
-         "impulse response with an error of ", worst, ", more than ", tolerance,
+         "impulse response with an error of ", worst.difference, " and ", worst.rounding,
+         " by rounding; at most ", tolerance, " and ", kRounding * tolerance,
          "; use linear, which needs no eigenvectors");
   Modes modes{H, static_cast<int64_t>(M), {}, {}};
   for (const Eigenmodes& own : channels)

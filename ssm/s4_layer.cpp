@@ -201,9 +201,12 @@ Tensor S4Layer::recovered(const Tensor& aimed, const Tensor& A) const {
   for (int doublings = 0;; ++doublings) {
     const double size = largest(power);
     if (size < kNegligible) return c;
-    if (!std::isfinite(size) || doublings == kMostDoublings)
+    if (!std::isfinite(size) || doublings == kMostDoublings) {
+      for (const nn::NamedParameter& p : nn::parameters_of(const_cast<S4Layer&>(*this)))
+        check_finite(p.path, p.parameter->value);
       fail(Fault::numeric, "ssm", "the powers of a state matrix do not fall (largest entry ", size,
-           "): the layer remembers for ever, or a parameter is not finite");
+           "): the layer remembers for ever");
+    }
     c = c + matmul(c, power);
     power = matmul(power, power);
   }

@@ -1,6 +1,7 @@
 #include "ssm/s4_stepping.h"
 
 #include <cmath>
+#include <limits>
 
 #include "autodiff/graph.h"
 #include "autodiff/ops/elementwise.h"
@@ -61,8 +62,10 @@ S4Stepping::S4Stepping(const S4Layer& layer, int64_t batch)
         if (layer.step_mode == StepMode::dense) return DenseRecurrence(system_, skip_, batch);
         if (layer.step_mode == StepMode::linear)
           return DplrRecurrence(dplr_modes(layer, system_), skip_, batch);
-        const Modes modes =
-            diagonalised(system_, skip_.dtype() == DType::f64 ? 1e-12 : kDiagonalTolerance);
+        const bool f64 = skip_.dtype() == DType::f64;
+        const Modes modes = diagonalised(system_, f64 ? 1e-12 : kDiagonalTolerance,
+                                         f64 ? std::numeric_limits<double>::epsilon() / 2
+                                             : std::numeric_limits<float>::epsilon() / 2);
         modes_ = {as_planes(modes.A, modes.H, modes.M), as_planes(modes.out, modes.H, modes.M)};
         return Recurrence(modes, skip_, batch);
       }()) {}

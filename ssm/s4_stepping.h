@@ -13,9 +13,10 @@ namespace kindred::ssm {
 
 /// Ab = V diag(A) V^-1: modes with out = (C V)(V^-1 Bb), of each conjugate pair one, real
 /// eigenvalues with half of their output. Numeric error if the impulse response of the modes
-/// differs from the system's by more than `tolerance` of its largest value: the eigenvectors of a
-/// state matrix far from normal (LegS) are too close to one another.
-Modes diagonalised(const StepSystem& system, double tolerance);
+/// differs from the system's by more than `tolerance` of its largest value, or if the weights of
+/// the modes are so large that they would cancel more digits than steps rounded to `epsilon` have:
+/// the eigenvectors of a state matrix far from normal (LegS) are too close to one another.
+Modes diagonalised(const StepSystem& system, double tolerance, double epsilon);
 
 class S4Stepping {
  public:

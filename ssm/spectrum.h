@@ -18,7 +18,8 @@ Init parse_init(const std::string& word, const std::string& key);
 
 struct Spectrum {
   std::vector<double> re, im;  ///< of the M = N/2 stored poles
-  /// Input vector B, real: 1, but for legs that of HiPPO, half of V* B (a pair of modes shares it).
+  /// Input vector B, real: 1, but for legs half of V* B: S4D drops P P* from A, and with it half of
+  /// B (Gu et al. 2022, S4D, theorem 3).
   std::vector<double> B;
 };
 

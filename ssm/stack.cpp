@@ -20,10 +20,12 @@ namespace {
 template <class Layer>
 class LayerSteps final : public harness::Stepper {
  public:
-  LayerSteps(const Stack<Layer>& stack, int64_t batch) : stack_(stack) {
+  LayerSteps(const Stack<Layer>& stack, int64_t batch) : stack_(stack), batch_(batch) {
     for (const Block<Layer>& b : stack.blocks) layers_.push_back(b.layer.stepping(batch));
   }
   Tensor prefill(const Tensor& x) override {
+    check(x.rank() == 3 && x.dim(0) == batch_, "ssm", "a stepper of ", batch_, " sequences got ",
+          x.shape());
     const NoGrad off;
     const harness::Context context;
     Tensor h = stack_.frame.embed(x, {});
@@ -37,7 +39,7 @@ class LayerSteps final : public harness::Stepper {
  private:
   const Stack<Layer>& stack_;
   std::vector<typename Layer::Stepping> layers_;
-  int64_t position_ = 0;
+  int64_t batch_, position_ = 0;
 };
 
 }  // namespace

@@ -204,8 +204,11 @@ StudyValues scan_speed(const ScanSpeedOptions& o) {
   const StepRule rule = parse_step_rule(o.disc, "study.disc");
   check(!rule.zoh, "study.disc", "zoh takes N^2 work a sample");
   const Tensor u = Rng(1).normal({o.signals, o.length}, DType::f64);
-  const int before = threads();
-  set_threads(1);
+  const struct OneThread {
+    const int before = threads();
+    OneThread() { set_threads(1); }
+    ~OneThread() { set_threads(before); }
+  } one_thread;
   const auto seconds = [&](int64_t N) {
     double best = 0;
     for (int64_t i = 0; i < o.repeats; ++i) {
@@ -219,7 +222,6 @@ StudyValues scan_speed(const ScanSpeedOptions& o) {
     return best;
   };
   const double once = seconds(o.state), twice = seconds(2 * o.state);
-  set_threads(before);
   return {{"elements_per_second", static_cast<double>(o.signals * o.length) / once},
           {"seconds", once},
           {"doubling", twice / once}};

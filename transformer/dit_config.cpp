@@ -30,6 +30,11 @@ DitConfig read_dit_config(harness::Settings& settings) {
 }
 
 Plan plan(const DitConfig& c, bool image) {
+  check(c.heads > 0 && c.width % c.heads == 0, "model.heads", c.heads, " do not divide the width ",
+        c.width);
+  check(image || c.width / c.heads % 2 == 0, "model.heads", c.heads, " heads of ",
+        c.width / c.heads, " numbers (model.width = ", c.width,
+        "); rotary positions turn pairs, choose an even size");
   Config config;
   config.layers = c.layers;
   config.heads = c.heads;

@@ -46,7 +46,7 @@ void list_rows(bool as_json) {
   json all = json::array();
   for (const bench::Row& row : bench::rows()) {
     all.push_back({{"row", row.name}, {"summary", row.summary}, {"peer", row.peer}});
-    if (!as_json) std::printf("%-10s  %s\n", row.name.c_str(), row.summary.c_str());
+    if (!as_json) std::printf("%-18s  %s\n", row.name.c_str(), row.summary.c_str());
   }
   if (as_json) std::cout << json{{"rows", all}}.dump(2) << '\n';
 }
@@ -145,6 +145,7 @@ int bench_command(int argc, char** argv) {
     } catch (const bench::Interrupted& stop) {
       bar.finish();
       std::cerr << "kindred bench: stopped by a signal\n";
+      if (line.json()) std::cout << document.dump(2) << '\n';  // the rows that were measured
       return 128 + stop.signal;
     } catch (const std::runtime_error& error) {
       bar.finish();

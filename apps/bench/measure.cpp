@@ -182,8 +182,8 @@ class Measurement {
       largest = std::max(largest, result_["comparison"]["largest_difference"].get<double>());
     result_["comparison"] = {{"steps", theirs.size()},
                              {"largest_difference", largest},
-                             {"tolerance", allowed},
-                             {"same_work", largest <= allowed}};
+                             {"tolerance", std::isfinite(allowed) ? json(allowed) : json()},
+                             {"same_work", std::isfinite(allowed) ? json(largest <= allowed) : json()}};
     result_["peer"]["losses"] = theirs;
     if (largest > allowed)
       result_["error"] = "the losses differ by " + std::to_string(largest) + ", more than " +

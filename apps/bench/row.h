@@ -3,6 +3,7 @@
 // is the table.
 #pragma once
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@ namespace kindred::apps::bench {
 
 /// Batches that both sides are given; the comparison takes one step on each.
 inline constexpr int64_t kBatches = 20;
+inline constexpr double kNotCompared = std::numeric_limits<double>::infinity();
 
 struct WorkOptions {
   std::string precision = "f32";  ///< f32 or bf16
@@ -36,7 +38,8 @@ struct Row {
   std::string peer;  ///< file in the folder of yardsticks
   std::function<std::unique_ptr<Work>(const WorkOptions&)> make;
   int64_t symbols = 0;  ///< made by a step, for rows whose speed is quoted in symbols a second
-  /// Largest difference of checked numbers, relative where they exceed 1, at f32 and at bf16.
+  /// Largest difference of checked numbers, relative where they exceed 1, at f32 and at bf16;
+  /// kNotCompared: any, the numbers part for reasons that are not errors.
   double tolerance = 1e-4, tolerance_bf16 = 1e-2;
 };
 

@@ -202,6 +202,7 @@ TEST_CASE("options shows the values in effect, without the data's files", "[apps
       at.kindred({"options", "-f", "diffusion", "-s", "data.name=moons", "-s", "model.width=7"});
   CHECK_THAT(mlp.output, Contains("model.conditioning"));
   CHECK_THAT(mlp.output, Contains("model.width = 7 "));
+  CHECK_THAT(mlp.output, Catch::Matches("[^]*model\\.width = 7 [^\n]*\\(default (?!7\\))[0-9]+\\)[^]*"));
   const auto paper =
       at.kindred({"options", "-c", KINDRED_SOURCE_DIR "/experiments/paper_nanogpt_cpu.ini"});
   CHECK(paper.status == 0);

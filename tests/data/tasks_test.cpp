@@ -328,9 +328,9 @@ TEST_CASE("listops: values, lengths and labels as in Long Range Arena", "[data]"
   REQUIRE(used.size() == 4);
   for (const auto& [op, count] : used)
     CHECK(std::abs(count / operators - 0.25) < 5 * std::sqrt(0.1875 / operators));
-  // 0 and 9 have 17 % each by MIN and MAX; the standard error here is 2.2 %.
-  CHECK(std::abs(labels[0] / n - 0.17) < 0.08);
-  CHECK(std::abs(labels[9] / n - 0.17) < 0.08);
+  // 0 and 9 have 17 % each by MIN and MAX, three standard errors (2.2 %) above the 10 % of chance.
+  CHECK(std::abs(labels[0] / n - 0.17) < 0.066);
+  CHECK(std::abs(labels[9] / n - 0.17) < 0.066);
 }
 
 TEST_CASE("listops: the law of trees", "[data]") {

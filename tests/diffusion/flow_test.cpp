@@ -398,6 +398,16 @@ TEST_CASE("flow: what does not fit is refused", "[flow]") {
              has("gaussian, logistic"));
 
   FlowObjective flow = make(points(2), {});
+  const auto restored = [&](const std::string& key, const std::string& value, int64_t levels = 0) {
+    harness::Settings settings;
+    if (!key.empty()) settings.set("objective." + key, value, "test");
+    flow.check_trained({settings, levels});
+  };
+  restored("", "");
+  for (const auto& [key, value] :
+       {std::pair{"prior", "logistic"}, {"partition", "halves"}, {"clamp", "7"}})
+    CHECK_THAT(message_of(Fault::snapshot, [&] { restored(key, value); }), has(key) && has(value));
+  CHECK_THAT(message_of(Fault::snapshot, [&] { restored("", "", 16); }), has("16 levels"));
   harness::SampleOptions options;
   CHECK_THAT(message_of(Fault::usage, [&] { flow.sample(Rng(1), options); }), has("train first"));
   options.sampler = "heun";

@@ -212,6 +212,24 @@ TEST_CASE("sample options that do not fit are refused with the way out", "[gauss
   CHECK_THAT(bad([](SamplingConfig& s) { s.churn = -1; }), has("churn"));
   CHECK_THAT(bad([](SamplingConfig& s) { s.snr = 0; }), has("snr"));
   CHECK_THAT(bad([](SamplingConfig& s) { s.steps = 1; }), has("at least 2 steps"));
+  CHECK_THAT(bad([](SamplingConfig& s) {
+               s.sampler = "pc", s.predictor = "none", s.corrector_steps = 0;
+             }),
+             has("does nothing"));
+
+  // Steps that blow up give an error, not a picture.
+  GaussianConfig wild = config_of(false);
+  wild.sampling.sampler = "langevin";
+  wild.sampling.langevin_step = 1e6;
+  wild.sampling.steps = 60;
+  CHECK_THAT(message_of(Fault::numeric,
+                        [&] {
+                          harness::SampleOptions options;
+                          options.count = 2;
+                          GaussianObjective(image_spec(), harness::AnyBackbone(ClassOracle{}), wild)
+                              .sample(Rng(1), options);
+                        }),
+             has("sample 0") && has("langevin_step"));
 }
 
 TEST_CASE("noise levels that a model was not trained on are refused", "[gaussian]") {

@@ -54,7 +54,14 @@ TEST_CASE("presets: the rows of the table, and what is set by hand wins", "[trai
         with({"objective.preset=" + name, "objective.levels=20", "objective.sigma_max=3"});
     apply_preset(own, 784);
     CHECK(own.get("objective.steps", "") == "20");
+    // No number of levels is no number of steps.
+    harness::Settings continuous =
+        with({"objective.preset=" + name, "objective.levels=0", "objective.sigma_max=3"});
+    apply_preset(continuous, 784);
+    CHECK(continuous.get("objective.steps", "") != "0");
   }
+  CHECK_THAT(test::message_of(Fault::usage, [] { training_path({.sigma_max = -80}); }),
+             test::has("-80") && test::has("negative"));
   const TrainingConfig v2 = read(with({"objective.preset=ncsnv2", "objective.sigma_max=31.2"}));
   CHECK(v2.levels == level_count(31.2, 0.02, 784));
   CHECK(!v2.noise_input);

@@ -56,7 +56,7 @@ Moments moments(const Tensor& x, int64_t first, int64_t stride) {
   return m;
 }
 
-/// A denoiser of single components; the label `size` means none of them.
+/// A denoiser of single components; without labels, of the mixture.
 LabelledDenoiser labelled(const Mixture& mixture) {
   return [=](const Tensor& x, const Tensor& sigma, const Tensor& labels) {
     const Tensor all = mixture.denoiser()(x, sigma);

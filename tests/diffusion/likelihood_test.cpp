@@ -36,7 +36,7 @@ TEST_CASE("log p of a Gaussian is the closed form on every path", "[likelihood]"
   const double c = 0.8;
   const Denoiser denoiser = analytic::gaussian(mean, c);
   Tensor x = Rng(1).normal({25, 3}, DType::f64);
-  for (const GaussianPath& path : {edm_path(), ve_path(), vp_path()}) {
+  for (const GaussianPath& path : {edm_path(), ve_path(), vp_path(), sub_vp_path()}) {
     INFO(path.name);
     const NoiseRange range = noise_range(path, 0.5);
     FlowOptions options = exact(1e-8);

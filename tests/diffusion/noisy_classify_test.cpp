@@ -11,6 +11,7 @@
 #include "autodiff/ops/reduce.h"
 #include "data/element_dataset.h"
 #include "diffusion/gaussian.h"
+#include "harness/config.h"
 #include "tests/support/errors.h"
 #include "tests/support/tensors.h"
 
@@ -179,6 +180,15 @@ TEST_CASE("noisy_classify: guides models of the same data and noise only", "[noi
   CHECK_THAT(message_of(Fault::usage, [&] { short_range.check_guides(point_spec(), 1, edm); }),
              has("0.002 to 10") && has("80"));
   short_range.check_guides(point_spec(), 1, edm_path(0.002, 10));
+  harness::Settings narrow;
+  narrow.set("objective.sigma_max", "10", "test");
+  short_range.check_trained({narrow, point_spec().levels});
+  short_range.check_trained({harness::Settings(), point_spec().levels});  // less than was trained
+  CHECK_THAT(message_of(Fault::snapshot,
+                        [&] {
+                          model.check_trained({narrow, point_spec().levels});
+                        }),
+             has("to 10") && has("80"));
 
   // Through the objective: the mixture of the two classes, and the classifier that knows them.
   GaussianConfig config;
@@ -211,7 +221,7 @@ TEST_CASE("noisy_classify: guides models of the same data and noise only", "[noi
   }
 }
 
-TEST_CASE("noisy_classify: the loss is finite, falls with the gradient, and is that of the labels",
+TEST_CASE("noisy_classify: the loss is finite, and that of the labels",
           "[noisy]") {
   const auto data = two_classes(256);
   const NoisyClassify model = oracle();

@@ -138,6 +138,9 @@ TEST_CASE("experiments: mistakes are refused with the key and the line") {
   CHECK_THAT(refusal(with("data.rate = 2\n", "")), Contains("changes no setting"));
   CHECK_THAT(refusal(with("data.rate", "date.rate")), Contains("date.rate"));
   CHECK_THAT(refusal(with("data.rate = 2\n", "samples = -3\n")), Contains("samples = -3"));
+  CHECK_THAT(refusal(with("wide, narrow, known", "known, wide, narrow") +
+                     "[evaluate.drawn]\nvariants = wide\nsamples = 20\nclassifier = known\n"),
+             Contains("known is a study"));
   CHECK_THAT(refusal(with("data.rate = 2\n", "data.rate = 2\nclassifier = narrow\n")),
              Contains("evaluate.half.classifier") && Contains("samples"));
   CHECK_THAT(refusal(with("data.rate = 2\n", "samples = 20\nclassifier = wild\n")),

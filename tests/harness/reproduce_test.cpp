@@ -251,6 +251,43 @@ TEST_CASE("reproduce: samples of a trained model, also in the features of a clas
              Contains("evaluate.drawn") && Contains("classify"));
 }
 
+TEST_CASE("reproduce: a kill between scores loses nothing that was scored", "[reproduce]") {
+  const TempFolder folder;
+  const std::string out = folder / "out";
+  Settings file = training_file();
+  file.set_assignment("paper.seeds=");
+  file.set_assignment("paper.variants=wide");
+  file.set_assignment("figure.parameters.value=wide.parameters");
+  file.set_assignment("figure.bits.value=wide.bits");
+  for (const char* name : {"short.data.context=6", "shorter.data.context=4"})
+    file.set_assignment(std::string("evaluate.") + name);
+  file.erase_section("narrow");
+  const json all = run(file, out)["runs"][0];
+  // As after a kill behind the first evaluation.
+  const std::string kept = out + "/runs/wide/result.json";
+  json row = json::parse(read_file(kept));
+  row["evaluations"].erase("shorter");
+  row["results"].erase("shorter.bits");
+  atomic_write(kept, row.dump());
+  const json again = run(file, out)["runs"][0];
+  CHECK(again["results"]["short.bits"] == all["results"]["short.bits"]);
+  CHECK(again["results"]["shorter.bits"] == all["results"]["shorter.bits"]);
+  CHECK(again["wall_seconds"].get<double>() > 0);
+  // An evaluation that is asked for no longer leaves a row that still can be read.
+  file.erase_section("evaluate.shorter");
+  CHECK(run(file, out)["runs"][0]["wall_seconds"] == again["wall_seconds"]);
+}
+
+TEST_CASE("reproduce: names of trainings are checked beside a study", "[reproduce]") {
+  Settings file = training_file();
+  file.set_assignment("paper.variants=wide, halves");
+  file.set_assignment("halves.paper.study=geometric_sum");
+  file.set_assignment("figure.parameters.value=wide.parameters + halves.sum");
+  file.set_assignment("figure.bits.value=wide.bitz");
+  file.erase_section("narrow");
+  CHECK_THAT(refusal(file), Contains("did you mean wide.bits?"));
+}
+
 TEST_CASE("reproduce: mistakes are refused before the first training", "[reproduce]") {
   const Settings file = training_file();
   CHECK_THAT(refusal(changed(file, "figure.bits.value=wide.bit")),

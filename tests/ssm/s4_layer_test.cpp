@@ -184,6 +184,24 @@ TEST_CASE("S4: eigenvectors of LegS are refused with a way out", "[s4]") {
   CHECK_THROWS_WITH(S4Stepping(layer, 1), Catch::Contains("diagonal") && Catch::Contains("linear"));
 }
 
+TEST_CASE("S4: small LegS by eigenvectors is right to single precision, or refused", "[s4]") {
+  for (const int64_t N : {2, 4, 6, 8, 12}) {
+    INFO("N " << N);
+    S4Layer layer = make(2, N, 100, DType::f32);
+    layer.step_mode = StepMode::diagonal;
+    const Tensor u = Rng(61).normal({1, 100, 2}), y = layer(u);
+    Tensor steps;
+    try {
+      steps = by_steps(layer, u);
+    } catch (const Error& refused) {
+      CHECK(refused.fault() == Fault::numeric);
+      CHECK(N > 2);
+      continue;
+    }
+    CHECK(error(steps, y) <= 2e-5);
+  }
+}
+
 TEST_CASE("S4 at another length or rate is the same system in continuous time", "[s4]") {
   const S4Layer layer = make(3, 16, 120, DType::f64);
   // Twice as many steps of half the size: compared with a layer that has those steps itself.

@@ -1,4 +1,4 @@
-// The s4d backbone through its contract: parameters, causality, stepper = forward, derivatives,
+// The stacks of all layer kinds through their contract: parameters, causality, stepper = forward, derivatives,
 // options, registration.
 #include "ssm/stack.h"
 
@@ -324,6 +324,7 @@ TEMPLATE_TEST_CASE("steppers come and go, and name a parameter that is not finit
   for (int round = 0; round < 3; ++round) {
     const Tensor y = net.forward(x, harness::Context());
     const auto stepper = net.stepper(2);
+    CHECK_THROWS_WITH(stepper->prefill(Tensor::zeros({1, 5, 4})), Catch::Contains("2 sequences"));
     Tensor steps = stepper->prefill(slice(x, 1, 0, 96));
     for (int64_t t = 96; t < 100; ++t) steps = concat({steps, stepper->step(slice(x, 1, t, 1))}, 1);
     CHECK(difference(steps, y) <= 1e-11 * largest(y));
@@ -406,9 +407,18 @@ void check_parity_after_training(int64_t layers, int64_t width, int64_t length, 
     const auto parity = [&](auto model, DType dtype) {
       if constexpr (std::is_same_v<L, S4Layer>)
         for (auto& b : model.blocks)
-          b.layer.step_mode = mode == "dense" ? StepMode::dense : StepMode::linear;
+          b.layer.step_mode = mode == "dense"      ? StepMode::dense
+                              : mode == "diagonal" ? StepMode::diagonal
+                                                   : StepMode::linear;
       const Tensor x = Rng(63).normal({1, length, 4}, dtype);
-      const auto stepper = model.stepper(1);
+      std::unique_ptr<harness::Stepper> stepper;
+      try {
+        stepper = model.stepper(1);
+      } catch (const Error& error) {  // eigenvectors too close to one another: it says so
+        REQUIRE(mode == "diagonal");
+        REQUIRE(error.fault() == Fault::numeric);
+        return 0.0;
+      }
       Tensor all;
       for (int64_t t = 0; t < length; t += 8) {  // single steps inside
         const Tensor part = stepper->prefill(slice(x, 1, t, std::min<int64_t>(8, length - t)));
@@ -424,13 +434,13 @@ void check_parity_after_training(int64_t layers, int64_t width, int64_t length, 
 }  // namespace
 
 TEST_CASE("convolution and steps agree after 200 steps of training", "[stack]") {
-  check_parity_after_training<S4Layer>(2, 16, 100, 2, {"linear", "dense"});
+  check_parity_after_training<S4Layer>(2, 16, 100, 2, {"linear", "dense", "diagonal"});
   check_parity_after_training<S4dLayer>(2, 16, 100, 2, {"diagonal"});
 }
 
 // Some seconds: build/tests/ssm_test "[long]", or ctest -L long.
 TEST_CASE("convolution and steps agree after training, 4 layers of width 64, length 784",
           "[.][long]") {
-  check_parity_after_training<S4Layer>(4, 64, 784, 1, {"linear", "dense"});
+  check_parity_after_training<S4Layer>(4, 64, 784, 1, {"linear", "dense", "diagonal"});
   check_parity_after_training<S4dLayer>(4, 64, 784, 1, {"diagonal"});
 }
