@@ -4,14 +4,17 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <numbers>
 #include <sstream>
 
 #include "autodiff/choice.h"
 #include "autodiff/graph.h"
+#include "autodiff/ops/elementwise.h"
 #include "diffusion/gaussian.h"
 #include "diffusion/gaussian_training.h"
 #include "diffusion/ode_bits.h"
 #include "diffusion/ode_bound.h"
+#include "diffusion/score_excess.h"
 #include "diffusion/vdm_bound.h"
 #include "harness/config.h"
 
@@ -23,6 +26,7 @@ constexpr int64_t kMeasureElements =
 constexpr int64_t kExactDivergence = 8;       // dimensions up to which "auto" is exact
 constexpr int64_t kMostExactDivergence = 64;  // a reverse pass each: beyond, no one would wait
 constexpr int64_t kProposalElements = 480;    // training elements that place the draws of sigma
+constexpr int64_t kExcessElements = 512;      // that show what errors of the network cost
 constexpr int64_t kBlockBatches = 16;         // batches of rows held at once: bounds the memory
 
 using Progress = std::function<void(int64_t done)>;
@@ -363,6 +367,19 @@ harness::Likelihood GaussianObjective::likelihood(const data::Dataset& data, dat
     }
     if (number.name == main) put_score(number, spec_.length, result);
     if (report == "all") add_metrics(number, spec_.length, result);
+  }
+  if (spec_.levels == 0 && total > 0) {
+    const LevelDenoiser truth = [&](const Tensor& x, double sigma) {
+      const double to_data = 1 / unit();
+      const Tensor s = data.true_score(affine(x, to_data, 0), sigma * to_data);
+      return s.defined() ? add(x, scale(s, sigma * sigma * to_data)) : Tensor();
+    };
+    const double nats = score_excess(scoring.denoiser, truth,
+                                     elements(split, 0, std::min(total, kExcessElements)).values,
+                                     scoring.range, rng.split("excess"));
+    if (std::isfinite(nats))
+      result.metrics.emplace_back("excess_bpd",
+                                  nats / (std::numbers::ln2 * static_cast<double>(spec_.length)));
   }
   return result;
 }
