@@ -101,9 +101,9 @@ std::vector<Row> ssm_rows() {
   const std::string sizes = " layer and gate, forward and backward, H 128, N 64, ";
   return {row<ssm::S4Layer>("s4-784", "S4 (DPLR)" + sizes + "L 784, batch 16", "s4.py", short_one),
           row<ssm::S4Layer>("s4-4096", "S4 (DPLR)" + sizes + "L 4096, batch 4", "s4.py", long_one),
-          row<ssm::S4Layer>("s4-784-published", "the same; PyTorch sums as published code does",
+          row<ssm::S4Layer>("s4-784-published", "s4-784, and PyTorch sums as published code does",
                             "s4.py", short_one, PeerForm::published),
-          row<ssm::S4Layer>("s4-4096-published", "the same; PyTorch sums as published code does",
+          row<ssm::S4Layer>("s4-4096-published", "s4-4096, and PyTorch sums as published code does",
                             "s4.py", long_one, PeerForm::published),
           row<ssm::S4dLayer>("s4d-784", "S4D" + sizes + "L 784, batch 16", "s4d.py", short_one),
           row<ssm::S4dLayer>("s4d-4096", "S4D" + sizes + "L 4096, batch 4", "s4d.py", long_one)};
