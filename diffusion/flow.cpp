@@ -10,6 +10,7 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/reduce.h"
 #include "autodiff/parallel.h"
+#include "diffusion/model_units.h"
 #include "harness/config.h"
 
 namespace kindred::diffusion {
@@ -370,9 +371,7 @@ void FlowObjective::check_trained(const harness::TrainedOn& trained) const {
   same("clamp", was.clamp, is.clamp);
   same("prior", before.prior, config_.prior);
   same("alpha", before.alpha, config_.alpha);
-  if (trained.levels >= 0 && trained.levels != spec_.levels)
-    fail(Fault::snapshot, kWhere, "the snapshot was trained on data of ", trained.levels,
-         " levels, these have ", spec_.levels, " (0: real values); set data.levels to them");
+  check_same_levels(trained, spec_, kWhere);
 }
 
 std::vector<nn::NamedParameter> FlowObjective::parameters() {

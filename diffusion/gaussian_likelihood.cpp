@@ -12,6 +12,7 @@
 #include "autodiff/ops/elementwise.h"
 #include "diffusion/gaussian.h"
 #include "diffusion/gaussian_training.h"
+#include "diffusion/model_units.h"
 #include "diffusion/ode_bits.h"
 #include "diffusion/ode_bound.h"
 #include "diffusion/score_excess.h"
@@ -268,13 +269,7 @@ void GaussianObjective::check_scored_range() const {
 }
 
 void GaussianObjective::check_trained(const harness::TrainedOn& trained) const {
-  const auto counted = [](int64_t levels) {
-    return levels > 0 ? std::to_string(levels) + " levels" : std::string("real values");
-  };
-  if (trained.levels >= 0 && trained.levels != spec_.levels)
-    fail(Fault::snapshot, "objective gaussian", "the snapshot was trained on data of ",
-         counted(trained.levels), ", these are ", counted(spec_.levels),
-         ": its densities and bits belong to the cells it has seen; set data.levels to them");
+  check_same_levels(trained, spec_, "objective gaussian");
   TrainingConfig before;
   harness::Settings settings = trained.settings;
   settings.read("objective", before);

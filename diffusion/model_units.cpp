@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 namespace kindred::diffusion {
 
@@ -53,6 +54,17 @@ double measured_sd(const data::Batch& batch, int64_t levels, const char* where) 
         " standard deviations from 0, where the model expects it; "
         "subtract it from the data");
   return sd;
+}
+
+void check_same_levels(const harness::TrainedOn& trained, const data::DataSpec& spec,
+                       const char* where) {
+  if (trained.levels < 0 || trained.levels == spec.levels) return;
+  const auto counted = [](int64_t levels) {
+    return levels > 0 ? std::to_string(levels) + " levels" : std::string("real values");
+  };
+  fail(Fault::snapshot, where, "the snapshot was trained on data of ", counted(trained.levels),
+       ", these are ", counted(spec.levels),
+       ": its densities and bits belong to the cells it has seen; set data.levels to them");
 }
 
 }  // namespace kindred::diffusion

@@ -4,6 +4,7 @@
 #include "autodiff/rng.h"
 #include "data/spec.h"
 #include "diffusion/grey_levels.h"
+#include "harness/objective.h"
 
 namespace kindred::diffusion {
 
@@ -23,5 +24,10 @@ double measured_sd(const data::Batch& batch, int64_t levels, const char* where);
 /// under `where` for a batch that does not fit the spec.
 Tensor model_elements(const data::Batch& batch, const data::DataSpec& spec, double scale,
                       const Rng& rng, const char* where, Encoding encoding = Encoding::uniform);
+
+/// Fault::snapshot for parameters trained on data of other levels: their densities and bits belong to
+/// the cells that they have seen.
+void check_same_levels(const harness::TrainedOn& trained, const data::DataSpec& spec,
+                       const char* where);
 
 }  // namespace kindred::diffusion

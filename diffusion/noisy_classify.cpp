@@ -168,9 +168,7 @@ void NoisyClassify::check_trained(const harness::TrainedOn& trained) const {
     fail(Fault::snapshot, kWhere, "the snapshot was trained at noise levels sigma from ", low,
          " to ", high, ", these settings ask for ", path_.sigma(path_.t_min), " to ",
          path_.sigma(path_.t_max), "; leave the path and its noise levels as trained");
-  if (trained.levels >= 0 && trained.levels != spec_.levels)
-    fail(Fault::snapshot, kWhere, "the snapshot was trained on data of ", trained.levels,
-         " levels, these have ", spec_.levels, " (0: real values); set data.levels to them");
+  check_same_levels(trained, spec_, kWhere);
 }
 
 std::vector<nn::NamedParameter> NoisyClassify::parameters() {

@@ -76,9 +76,7 @@ void ScoreObjective::check_trained(const harness::TrainedOn& trained) const {
     fail(Fault::snapshot, kWhere, "the snapshot's network is the ", before.network,
          ", these settings read it as the ", config_.network,
          "; leave objective.network as trained");
-  if (trained.levels >= 0 && trained.levels != spec_.levels)
-    fail(Fault::snapshot, kWhere, "the snapshot was trained on data of ", trained.levels,
-         " levels, these have ", spec_.levels, " (0: real values); set data.levels to them");
+  check_same_levels(trained, spec_, kWhere);
 }
 
 double ScoreObjective::sd() const {
