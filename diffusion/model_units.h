@@ -25,8 +25,8 @@ double measured_sd(const data::Batch& batch, int64_t levels, const char* where);
 Tensor model_elements(const data::Batch& batch, const data::DataSpec& spec, double scale,
                       const Rng& rng, const char* where, Encoding encoding = Encoding::uniform);
 
-/// Fault::snapshot for parameters trained on data of other levels: their densities and bits belong to
-/// the cells that they have seen.
+/// Fault::snapshot for parameters trained on data of other levels: their densities and bits belong
+/// to the cells that they have seen.
 void check_same_levels(const harness::TrainedOn& trained, const data::DataSpec& spec,
                        const char* where);
 
