@@ -10,7 +10,9 @@
 namespace kindred::apps {
 
 std::string shell_word(const std::string& word) {
-  const auto plain = [](unsigned char c) { return std::isalnum(c) || std::strchr("-_./=:,+@%", c) != nullptr; };
+  const auto plain = [](unsigned char c) {
+    return std::isalnum(c) || std::strchr("-_./=:,+@%", c) != nullptr;
+  };
   if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
   std::string quoted = "'";
   for (char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -25,11 +27,14 @@ CommandLine::CommandLine(std::string usage, std::string description, std::string
   options_.add_options()("help,h", "show this help");
 }
 
-void CommandLine::positional(const std::string& name, int max_count) { positions_.add(name.c_str(), max_count); }
+void CommandLine::positional(const std::string& name, int max_count) {
+  positions_.add(name.c_str(), max_count);
+}
 
 bool CommandLine::parse(int argc, char** argv) {
   try {
-    po::store(po::command_line_parser(argc, argv).options(options_).positional(positions_).run(), values_);
+    po::store(po::command_line_parser(argc, argv).options(options_).positional(positions_).run(),
+              values_);
   } catch (const po::unknown_option& error) {
     std::vector<std::string> known;
     for (const auto& option : options_.options()) known.push_back("--" + option->long_name());
@@ -47,7 +52,8 @@ bool CommandLine::parse(int argc, char** argv) {
 }
 
 void CommandLine::add_settings_options() {
-  options_.add_options()("config,c", po::value<std::string>()->value_name("FILE"), "INI file with settings")(
+  options_.add_options()("config,c", po::value<std::string>()->value_name("FILE"),
+                         "INI file with settings")(
       "family,f", po::value<std::string>()->value_name("NAME"),
       "transformer, ssm, diffusion, or objective/backbone; same as --set run.family=NAME")(
       "set,s", po::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"),
@@ -61,17 +67,20 @@ harness::Settings CommandLine::settings() const {
   if (has("config"))
     settings = harness::training_settings(harness::Settings::from_file(get<std::string>("config")));
   if (has("family")) settings.set("run.family", get<std::string>("family"), "--family");
-  if (has("threads")) check(get<int64_t>("threads") >= 0, "threads", "--threads is not negative; 0 = all cores");
+  if (has("threads"))
+    check(get<int64_t>("threads") >= 0, "threads", "--threads is not negative; 0 = all cores");
   if (has("seed")) settings.set("run.seed", std::to_string(get<int64_t>("seed")), "--seed");
-  if (has("threads")) settings.set("run.threads", std::to_string(get<int64_t>("threads")), "--threads");
+  if (has("threads"))
+    settings.set("run.threads", std::to_string(get<int64_t>("threads")), "--threads");
   if (has("set"))
-    for (const std::string& assignment : get<std::vector<std::string>>("set")) settings.set_assignment(assignment);
+    for (const std::string& assignment : get<std::vector<std::string>>("set"))
+      settings.set_assignment(assignment);
   return settings;
 }
 
 void CommandLine::add_output_options() {
-  options_.add_options()("json", "print one JSON document on stdout, for scripts")("no-progress",
-                                                                                "no progress bar or progress lines");
+  options_.add_options()("json", "print one JSON document on stdout, for scripts")(
+      "no-progress", "no progress bar or progress lines");
 }
 
 harness::ProgressMode CommandLine::progress_mode() const {

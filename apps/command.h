@@ -1,5 +1,5 @@
-// What the subcommands share: option parsing with a help text that teaches, settings from a file and
-// the command line, and output for people or for scripts.
+// What the subcommands share: option parsing with a help text that teaches, settings from a file
+// and the command line, and output for people or for scripts.
 #pragma once
 #include <boost/program_options.hpp>
 #include <nlohmann/json_fwd.hpp>

@@ -11,17 +11,20 @@
 namespace kindred::apps {
 
 int compare_command(int argc, char** argv) {
-  CommandLine line("kindred compare FILE.ini --out DIR [--set KEY=VALUE]...",
-                   "Trains every family of the file on the same data, scores all on the same held-out elements in\n"
-                   "the same unit, and writes DIR/results.json, DIR/samples/*.png and DIR/report.html (one file,\n"
-                   "no network). Started again in the same folder it goes on where it stopped and reuses what is\n"
-                   "finished. Settings of one family stand in its section: --set transformer.model.width=128.",
-                   "  kindred compare experiments/quickstart.ini --out out/quickstart\n"
-                   "  kindred compare experiments/quickstart.ini --out out/short --set train.seconds=10\n");
-  line.options().add_options()("file", po::value<std::string>()->value_name("FILE"), "experiment file")(
+  CommandLine line(
+      "kindred compare FILE.ini --out DIR [--set KEY=VALUE]...",
+      "Trains every family of the file on the same data, scores all on the same held-out elements in\n"
+      "the same unit, and writes DIR/results.json, DIR/samples/*.png and DIR/report.html (one file,\n"
+      "no network). Started again in the same folder it goes on where it stopped and reuses what is\n"
+      "finished. Settings of one family stand in its section: --set transformer.model.width=128.",
+      "  kindred compare experiments/quickstart.ini --out out/quickstart\n"
+      "  kindred compare experiments/quickstart.ini --out out/short --set train.seconds=10\n");
+  line.options().add_options()("file", po::value<std::string>()->value_name("FILE"),
+                               "experiment file")(
       "out,o", po::value<std::string>()->value_name("DIR")->required(), "folder for results")(
-      "set,s", po::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"), "one setting; repeatable")(
-      "fresh", "train everything again, even what is finished in the folder");
+      "set,s", po::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"),
+      "one setting; repeatable")("fresh",
+                                 "train everything again, even what is finished in the folder");
   line.positional("file", 1);
   line.add_output_options();
   if (!line.parse(argc, argv)) return 0;
@@ -34,7 +37,8 @@ int compare_command(int argc, char** argv) {
   control.progress = line.progress_mode();
   control.quiet = line.json();
   control.fresh = line.has("fresh");
-  control.command = "kindred compare " + shell_word(line.get<std::string>("file")) + " --out " + shell_word(control.out);
+  control.command = "kindred compare " + shell_word(line.get<std::string>("file")) + " --out " +
+                    shell_word(control.out);
   if (line.has("set")) {
     for (const std::string& assignment : line.get<std::vector<std::string>>("set")) {
       settings.set_assignment(assignment);
@@ -60,7 +64,9 @@ int compare_command(int argc, char** argv) {
   if (line.json()) {
     std::cout << results.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
   } else {
-    std::cout << '\n' << harness::results_table(results) << "\nresults  " << control.out << "/results.json\nreport   "
+    std::cout << '\n'
+              << harness::results_table(results) << "\nresults  " << control.out
+              << "/results.json\nreport   "
               << std::filesystem::absolute(report).lexically_normal().string() << '\n';
   }
   return 0;

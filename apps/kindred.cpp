@@ -22,11 +22,14 @@ namespace {
 using kindred::apps::Command;
 
 const std::vector<Command> kCommands = {
-    {"compare", "train several families on the same data and write a report", kindred::apps::compare_command},
-    {"reproduce", "run a published experiment, its figures beside ours", kindred::apps::reproduce_command},
+    {"compare", "train several families on the same data and write a report",
+     kindred::apps::compare_command},
+    {"reproduce", "run a published experiment, its figures beside ours",
+     kindred::apps::reproduce_command},
     {"train", "train one family", kindred::apps::train_command},
     {"eval", "score a trained model on held-out data", kindred::apps::eval_command},
-    {"predict", "what a classifier or forecaster says, beside the truth", kindred::apps::predict_command},
+    {"predict", "what a classifier or forecaster says, beside the truth",
+     kindred::apps::predict_command},
     {"sample", "draw images or text from a trained model", kindred::apps::sample_command},
     {"ngram", "count-based text baselines", kindred::apps::ngram_command},
     {"data", "list, describe, fetch and verify data sets", kindred::apps::data_command},
@@ -41,7 +44,8 @@ const std::vector<Command> kCommands = {
 void print_help(std::ostream& out) {
   out << "kindred compares families of generative models (transformers, diffusion, state-space models)\n"
          "on the same data, in the same unit.\n\nusage: kindred COMMAND [options]\n\n";
-  for (const Command& c : kCommands) out << "  " << c.name << std::string(11 - std::strlen(c.name), ' ') << c.summary << '\n';
+  for (const Command& c : kCommands)
+    out << "  " << c.name << std::string(11 - std::strlen(c.name), ' ') << c.summary << '\n';
   out << "\nkindred COMMAND --help explains a command. Start with:\n"
          "  kindred compare experiments/quickstart.ini --out out/quickstart\n";
 }
@@ -63,16 +67,19 @@ int run(int argc, char** argv) {
     for (const Command& c : kCommands) names.emplace_back(c.name);
     const std::string near = kindred::harness::nearest(verb, names);
     std::cerr << "kindred: unknown command \"" << verb << '"'
-              << (near.empty() ? "" : "; did you mean " + near + "?") << " (kindred --help lists them)\n";
+              << (near.empty() ? "" : "; did you mean " + near + "?")
+              << " (kindred --help lists them)\n";
     return 2;
   } catch (const kindred::Error& error) {
     std::cerr << "kindred " << verb << ": " << error.what() << '\n';
     return static_cast<int>(error.fault());
   } catch (const boost::program_options::error& error) {
-    std::cerr << "kindred " << verb << ": " << error.what() << " (kindred " << verb << " --help explains)\n";
+    std::cerr << "kindred " << verb << ": " << error.what() << " (kindred " << verb
+              << " --help explains)\n";
     return 2;
   } catch (const std::filesystem::filesystem_error& error) {
-    std::cerr << "kindred " << verb << ": " << error.path1().string() << ": " << error.code().message() << '\n';
+    std::cerr << "kindred " << verb << ": " << error.path1().string() << ": "
+              << error.code().message() << '\n';
     return 7;
   } catch (const std::bad_alloc&) {
     std::cerr << "kindred " << verb << ": out of memory; a smaller batch or model may fit\n";

@@ -60,7 +60,8 @@ std::vector<double> round_ticks(const Scale& axis) {
                                : rough > power     ? 2
                                                    : 1);
   std::vector<double> ticks;
-  for (double k = std::ceil(axis.low / step); k * step <= axis.high; ++k) ticks.push_back(k * step + 0.0);  // not -0
+  for (double k = std::ceil(axis.low / step); k * step <= axis.high; ++k)
+    ticks.push_back(k * step + 0.0);  // not -0
   return ticks;
 }
 
@@ -213,8 +214,8 @@ std::string to_svg(const std::vector<Plot>& plots) {
   const double height = kHeight * static_cast<double>(plots.size());
   std::ostringstream out;
   out.precision(1);
-  out << std::fixed << "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " << kWidth << ' ' << height
-      << "\" width=\"" << kWidth << "\" height=\"" << height
+  out << std::fixed << "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " << kWidth << ' '
+      << height << "\" width=\"" << kWidth << "\" height=\"" << height
       << "\" font-family=\"sans-serif\" font-size=\"13\" fill=\"#222\">\n";
   for (std::size_t i = 0; i < plots.size(); ++i) {
     if (i > 0)

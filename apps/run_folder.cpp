@@ -24,21 +24,26 @@ std::string describe_elements(const data::DataSpec& spec) {
   const std::string length = std::to_string(spec.length), levels = std::to_string(spec.levels);
   if (spec.modality == data::Modality::text) return levels + " symbols, window " + length;
   if (spec.modality != data::Modality::sequence) return length + " dims of " + levels + " levels";
-  const auto of = [](int64_t n, const std::string& what) { return std::to_string(n) + " " + what + (n == 1 ? "" : "s"); };
-  return length + " steps of " + (spec.levels > 0 ? levels + " symbols" : of(spec.in_channels, "channel")) + ", " +
+  const auto of = [](int64_t n, const std::string& what) {
+    return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
+  };
+  return length + " steps of " +
+         (spec.levels > 0 ? levels + " symbols" : of(spec.in_channels, "channel")) + ", " +
          of(spec.targets, "target") + " of " +
-         (spec.target_channels > 0 ? of(spec.target_channels, "real number") : std::to_string(spec.classes) + " classes");
+         (spec.target_channels > 0 ? of(spec.target_channels, "real number")
+                                   : std::to_string(spec.classes) + " classes");
 }
 }  // namespace
 
 void print_plan(harness::Run& run) {
   const data::DataSpec& spec = run.spec();
   const auto& t = run.train_options();
-  std::printf("family        %s (%s), %lld parameters\n", run.options().family.c_str(), run.family().str().c_str(),
-              static_cast<long long>(run.parameter_count()));
-  std::printf("data          %s: %lld training, %s\n", spec.name.c_str(), static_cast<long long>(spec.train_size),
-              describe_elements(spec).c_str());
-  std::printf("optimizer     %s, batch %lld, ", run.optimizer().name().c_str(), static_cast<long long>(t.batch));
+  std::printf("family        %s (%s), %lld parameters\n", run.options().family.c_str(),
+              run.family().str().c_str(), static_cast<long long>(run.parameter_count()));
+  std::printf("data          %s: %lld training, %s\n", spec.name.c_str(),
+              static_cast<long long>(spec.train_size), describe_elements(spec).c_str());
+  std::printf("optimizer     %s, batch %lld, ", run.optimizer().name().c_str(),
+              static_cast<long long>(t.batch));
   if (t.seconds > 0) {
     std::printf("at most %g s", t.seconds);
   } else {
@@ -58,18 +63,21 @@ std::string default_name(const harness::Run& run) {
 }  // namespace
 
 void refuse_foreign_folder(const CommandLine& line, const harness::Run& run, bool resume) {
-  const std::string path = line.has("out") ? line.get<std::string>("out")
-                                           : "runs/" + harness::RunDir::id_of(default_name(run), run.resolved());
+  const std::string path =
+      line.has("out") ? line.get<std::string>("out")
+                      : "runs/" + harness::RunDir::id_of(default_name(run), run.resolved());
   check(!path.empty(), "train", "--out is empty; give a folder");
   const std::string snapshots = path + "/snapshots";
   if (harness::list_snapshots(snapshots).empty()) return;
   if (!resume)
-    fail(Fault::usage, "train", path, " already holds a run; go on with --resume auto, or give another folder with --out");
+    fail(Fault::usage, "train", path,
+         " already holds a run; go on with --resume auto, or give another folder with --out");
   const std::string config = path + "/config.resolved.ini";
   if (std::filesystem::exists(config) && harness::read_file(config) == run.resolved()) return;
   if (const auto found = harness::find_latest(snapshots)) {
     // Restoring into a second run of the same settings shows every mismatch of models and data.
-    harness::Run(harness::Settings::from_text(run.resolved(), path), run.shared_dataset()).restore(found->snapshot);
+    harness::Run(harness::Settings::from_text(run.resolved(), path), run.shared_dataset())
+        .restore(found->snapshot);
   }
 }
 
@@ -88,15 +96,18 @@ json write_manifest(const harness::RunDir& folder, const harness::Run& run, int 
   input.config_sha256 = harness::sha256_hex(run.resolved());
   const std::string now = harness::make_manifest(input);
   if (std::filesystem::exists(folder.manifest())) {
-    for (const std::string& d : harness::manifest_differences(harness::read_file(folder.manifest()), now))
-      std::cerr << "note: this run was started with another " << d << "; going on is not bit-exact\n";
+    for (const std::string& d :
+         harness::manifest_differences(harness::read_file(folder.manifest()), now))
+      std::cerr << "note: this run was started with another " << d
+                << "; going on is not bit-exact\n";
   }
   harness::atomic_write(folder.manifest(), now);
   return json::parse(now);
 }
 
 void add_trained_options(CommandLine& line) {
-  line.options().add_options()("run", po::value<std::string>()->value_name("RUN"), "run folder or snapshot file")(
+  line.options().add_options()("run", po::value<std::string>()->value_name("RUN"),
+                               "run folder or snapshot file")(
       "set,s", po::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"),
       "change a setting of the run, e.g. eval.limit=100; repeatable")(
       "threads", po::value<int64_t>()->value_name("N"), "same as --set run.threads=N");
@@ -105,7 +116,8 @@ void add_trained_options(CommandLine& line) {
 
 harness::Snapshot read_trained(const std::string& path, std::string* found_at) {
   namespace fs = std::filesystem;
-  if (!fs::exists(path)) fail(Fault::snapshot, "run", path, ": no such run folder or snapshot file");
+  if (!fs::exists(path))
+    fail(Fault::snapshot, "run", path, ": no such run folder or snapshot file");
   if (!fs::is_directory(path)) {
     if (found_at) *found_at = path;
     return harness::read_snapshot(path);
@@ -121,18 +133,24 @@ harness::Snapshot read_trained(const std::string& path, std::string* found_at) {
 
 namespace {
 /// Options that came later, with defaults that would make another model than an older file holds.
-void keep_older_model(harness::Settings& settings, const harness::Snapshot& snapshot, const std::string& path) {
+void keep_older_model(harness::Settings& settings, const harness::Snapshot& snapshot,
+                      const std::string& path) {
   const auto& name = snapshot.backbone;
-  const bool filmed = name == "s4" || name == "s4d" || name == "s5" || name == "lssl" || name == "mamba";
-  if (filmed && !settings.has("model.conditioning")) settings.set("model.conditioning", "input", path);
+  const bool filmed =
+      name == "s4" || name == "s4d" || name == "s5" || name == "lssl" || name == "mamba";
+  if (filmed && !settings.has("model.conditioning"))
+    settings.set("model.conditioning", "input", path);
 }
 }  // namespace
 
-harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& path, const CommandLine& line) {
+harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& path,
+                          const CommandLine& line) {
   std::vector<std::string> changes;
-  if (line.has("threads")) changes.push_back("run.threads=" + std::to_string(line.get<int64_t>("threads")));
+  if (line.has("threads"))
+    changes.push_back("run.threads=" + std::to_string(line.get<int64_t>("threads")));
   if (line.has("set"))
-    for (const std::string& assignment : line.get<std::vector<std::string>>("set")) changes.push_back(assignment);
+    for (const std::string& assignment : line.get<std::vector<std::string>>("set"))
+      changes.push_back(assignment);
   return restored_run(snapshot, path, changes);
 }
 
@@ -143,7 +161,8 @@ harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& 
   if (settings.get("run.family", "").find('/') == std::string::npos)
     settings.set("run.family", snapshot.objective + '/' + snapshot.backbone, path);
   keep_older_model(settings, snapshot, path);
-  bool other_data = false;  // asked for by name: a model may be scored on data it was not trained on
+  bool other_data =
+      false;  // asked for by name: a model may be scored on data it was not trained on
   for (const std::string& assignment : changes) {
     settings.set_assignment(assignment);
     other_data = other_data || assignment.starts_with("data.");
@@ -151,7 +170,8 @@ harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& 
   harness::Run run(std::move(settings));
   run.restore(snapshot, other_data);
   if (run.spec().name != snapshot.data.name)
-    std::cerr << "kindred: trained on " << snapshot.data.name << ", now on " << run.spec().name << '\n';
+    std::cerr << "kindred: trained on " << snapshot.data.name << ", now on " << run.spec().name
+              << '\n';
   return run;
 }
 
@@ -184,8 +204,8 @@ json to_json(const harness::Likelihood& l, const data::DataSpec& spec) {
 }
 
 namespace {
-/// Metrics on one line; one that is a likelihood itself begins a line of its own, with its standard error
-/// and kind: "bpd_vdm 1.0312 +- 0.0094 (bound), prior_bpd 0.0021 ...".
+/// Metrics on one line; one that is a likelihood itself begins a line of its own, with its standard
+/// error and kind: "bpd_vdm 1.0312 +- 0.0094 (bound), prior_bpd 0.0021 ...".
 void print_metrics(const harness::Likelihood& l) {
   bool fresh = true;
   for (const auto& [key, value] : l.metrics) {
@@ -193,8 +213,10 @@ void print_metrics(const harness::Likelihood& l) {
     const auto kind = l.metric_kinds.find(key);
     const bool likelihood = kind != l.metric_kinds.end();
     if (likelihood && !fresh) std::printf("\n");
-    if (fresh || likelihood) std::printf("%-13s ", "");
-    else std::printf(", ");
+    if (fresh || likelihood)
+      std::printf("%-13s ", "");
+    else
+      std::printf(", ");
     std::printf("%s %.5g", key.c_str(), value);
     if (likelihood) {
       const double error = l.metric(key + "_se");
@@ -212,8 +234,8 @@ void print_likelihood(const harness::Likelihood& l, const data::DataSpec& spec, 
   for (double n : l.symbols) symbols += n;
   const std::string unit = l.unit_on(spec);
   const bool bits = unit.starts_with("bits");
-  std::printf(bits ? "%-13s %.4f +- %.4f %s (%s)" : "%-13s %.6g +- %.2g %s (%s)", split, l.bits_per_symbol(),
-              l.std_error(), unit.c_str(), harness::name(l.kind));
+  std::printf(bits ? "%-13s %.4f +- %.4f %s (%s)" : "%-13s %.6g +- %.2g %s (%s)", split,
+              l.bits_per_symbol(), l.std_error(), unit.c_str(), harness::name(l.kind));
   if (bits) std::printf(" = %.4f nats", l.bits_per_symbol() * std::log(2.0));
   std::printf(" over %lld targets; %s\n", static_cast<long long>(symbols), l.note.c_str());
   print_metrics(l);
@@ -237,6 +259,8 @@ json evaluate_and_print(harness::Run& run, const CommandLine& line, bool quiet) 
   return result;
 }
 
-void write_json(const std::string& path, const json& value) { harness::atomic_write(path, harness::json_text(value)); }
+void write_json(const std::string& path, const json& value) {
+  harness::atomic_write(path, harness::json_text(value));
+}
 
 }  // namespace kindred::apps

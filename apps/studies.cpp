@@ -1,9 +1,9 @@
 // The studies that `kindred reproduce` knows by name, from the rooms that do the work.
+#include "ssm/studies.h"
 #include "diffusion/langevin_study.h"
 #include "diffusion/sampler_studies.h"
 #include "harness/ngram_study.h"
 #include "harness/study.h"
-#include "ssm/studies.h"
 
 namespace kindred::apps {
 namespace {
@@ -33,7 +33,8 @@ const RegisterStudy churn_correction("edm_churn_correction",
                                      "stochastic sampling with a denoiser that errs",
                                      diffusion::churn_correction);
 
-const RegisterStudy ngram("ngram", "bits a symbol of n-gram counts on a text", harness::ngram_study);
+const RegisterStudy ngram("ngram", "bits a symbol of n-gram counts on a text",
+                          harness::ngram_study);
 
 }  // namespace
 }  // namespace kindred::apps

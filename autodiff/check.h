@@ -1,5 +1,6 @@
 // Errors of the whole project: one exception type that carries the exit code of the program.
-// Message form: "[where] what is wrong, with shapes or path; hint". Libraries throw, only apps exit.
+// Message form: "[where] what is wrong, with shapes or path; hint". Libraries throw, only apps
+// exit.
 #pragma once
 #include <sstream>
 #include <stdexcept>
@@ -29,8 +30,8 @@ template <class... Parts>
   throw Error(fault, text.str());
 }
 
-/// Usage error unless `condition` holds: wrong shapes, wrong options, wrong call order. `where` is a
-/// string of any kind, looked at only in case of failure.
+/// Usage error unless `condition` holds: wrong shapes, wrong options, wrong call order. `where` is
+/// a string of any kind, looked at only in case of failure.
 template <class Where, class... Parts>
 inline void check(bool condition, const Where& where, const Parts&... parts) {
   if (!condition) [[unlikely]]

@@ -93,7 +93,8 @@ std::vector<Node*> reachable(std::span<const Tensor> ys, std::span<const Tensor>
   for (const Tensor& y : ys) see(y.node());
   for (std::size_t i = 0; i < found.size(); ++i) {
     Node* node = found[i];
-    if (stop && std::any_of(xs.begin(), xs.end(), [&](const Tensor& x) { return x.node() == node; }))
+    if (stop &&
+        std::any_of(xs.begin(), xs.end(), [&](const Tensor& x) { return x.node() == node; }))
       continue;
     for (const Tensor& in : node->sources()) see(in.node());
   }
@@ -126,7 +127,8 @@ std::vector<Tensor> aliases(const Node& node) {
 }
 
 /// Records the call of fused_vjp as one node whose outputs are dx.
-void record_replay(const Node& node, std::span<const bool> needs, const Tensor& g, InputGradients& dx) {
+void record_replay(const Node& node, std::span<const bool> needs, const Tensor& g,
+                   InputGradients& dx) {
   bool record = g.requires_grad();
   for (int i = 0; i < node.input_count; ++i) record |= node.inputs[i].requires_grad();
   if (!record) return;
@@ -147,7 +149,8 @@ void record_replay(const Node& node, std::span<const bool> needs, const Tensor& 
 
 /// Derivative of a replay node: rebuild y from the composite, its gradient with a graph, and
 /// differentiate that against the cotangents.
-void replay_vjp(Node& node, std::span<const bool> needs, bool create_graph, InputGradients& result) {
+void replay_vjp(Node& node, std::span<const bool> needs, bool create_graph,
+                InputGradients& result) {
   EnableGrad on;
   const int n = node.input_count - 1;  // the last input is g
   std::vector<Tensor> alias = aliases(node);
@@ -188,7 +191,8 @@ void node_vjp(Node& node, std::span<const bool> needs, bool create_graph, InputG
   const bool fused = op.fused_vjp != nullptr;
   // Unread inputs were kept without data; a recorded fused derivative may need them for its replay.
   Tensor out;
-  if (op.reads_output) out = create_graph ? Tensor::attached(node.saved[0], &node, 0) : node.saved[0];
+  if (op.reads_output)
+    out = create_graph ? Tensor::attached(node.saved[0], &node, 0) : node.saved[0];
   const Tensor g = node.cotangent[0];
   const Vjp args{std::span<const Tensor>(node.inputs.data(), node.input_count),
                  node.attrs,
@@ -217,8 +221,9 @@ void node_vjp(Node& node, std::span<const bool> needs, bool create_graph, InputG
     const Call call{args.in, node.attrs};
     for (int i = 0; i < node.input_count; ++i)
       if (needs[i]) check_finite(op, call, dx[i]);
-    count_flops(op.vjp_flops_ratio *
-                (op.flops ? op.flops(call) : static_cast<double>(node.output_spec[0].shape.numel())));
+    count_flops(
+        op.vjp_flops_ratio *
+        (op.flops ? op.flops(call) : static_cast<double>(node.output_spec[0].shape.numel())));
   }
   if (create_graph) record_replay(node, needs, g, dx);
 }
@@ -226,7 +231,8 @@ void node_vjp(Node& node, std::span<const bool> needs, bool create_graph, InputG
 /// One grad(): the sums of the gradients of xs, and the walk that fills them.
 class Sweep {
  public:
-  Sweep(std::span<const Tensor> xs, GradOptions options) : xs_(xs), options_(options), sums_(xs.size()) {
+  Sweep(std::span<const Tensor> xs, GradOptions options)
+      : xs_(xs), options_(options), sums_(xs.size()) {
     for (std::size_t i = 0; i < xs.size(); ++i) targets_.emplace_back(key_of(xs[i]), i);
     std::sort(targets_.begin(), targets_.end());
   }
@@ -235,8 +241,8 @@ class Sweep {
   std::vector<Ref<Node>> enter(std::span<const Tensor> ys, bool stop_at_xs);
   /// A term of the gradient with respect to `at`.
   void receive(const Tensor& at, const Tensor& g);
-  /// From the newest node to the oldest. Unless `keep`, their inputs are let go on the way; the nodes
-  /// themselves stay to the end.
+  /// From the newest node to the oldest. Unless `keep`, their inputs are let go on the way; the
+  /// nodes themselves stay to the end.
   void walk(const std::vector<Ref<Node>>& nodes, bool keep);
   std::vector<Tensor> results();
 
@@ -256,8 +262,8 @@ class Sweep {
   std::span<const Tensor> xs_;
   GradOptions options_;
   std::vector<Tensor> sums_;
-  // Where the sum of an x is. The handles are sorted once: with many leaves a linear search per node
-  // input would be quadratic.
+  // Where the sum of an x is. The handles are sorted once: with many leaves a linear search per
+  // node input would be quadratic.
   std::vector<std::pair<const void*, std::size_t>> targets_;
 };
 
@@ -327,9 +333,10 @@ void Sweep::run_again(Node& node) {
         "; the function must be pure");
   if (!y.requires_grad()) return;
   const std::vector<Ref<Node>> nodes = enter(std::span(&y, 1), /*stop_at_xs=*/false);
-  check(nodes.empty() || nodes.front()->id >= first, "recompute",
-        "the second run read a result that the first did not; the function must be pure (output of shape ",
-        shape, ")");
+  check(
+      nodes.empty() || nodes.front()->id >= first, "recompute",
+      "the second run read a result that the first did not; the function must be pure (output of shape ",
+      shape, ")");
   receive(y, g);
   y = g = {};
   walk(nodes, options_.create_graph);
@@ -370,16 +377,20 @@ std::vector<Tensor> run_grad(std::span<const Tensor> ys, std::span<const Tensor>
                              std::span<const Tensor> seeds, GradOptions options, bool stop_at_xs) {
   const BackwardScope backward;
   const ProfileScope engine("(engine)");
-  check(!noting_reads(), "grad", "called by a function that recompute() runs; take recompute() of its parts");
+  check(!noting_reads(), "grad",
+        "called by a function that recompute() runs; take recompute() of its parts");
   for (const Tensor& y : ys)
-    check(y.requires_grad(), "grad", "the output (shape ", y.shape(), ") depends on nothing that requires a gradient");
+    check(y.requires_grad(), "grad", "the output (shape ", y.shape(),
+          ") depends on nothing that requires a gradient");
   for (const Tensor& x : xs)
     check(x.requires_grad(), "grad", "an x (shape ", x.shape(), ") does not require a gradient");
 
   Sweep sweep(xs, options);
   const std::vector<Ref<Node>> nodes = sweep.enter(ys, stop_at_xs);
   for (std::size_t k = 0; k < ys.size(); ++k) {
-    Tensor seed = k < seeds.size() && seeds[k].defined() ? seeds[k] : Tensor::ones(ys[k].shape(), ys[k].dtype());
+    Tensor seed = k < seeds.size() && seeds[k].defined()
+                      ? seeds[k]
+                      : Tensor::ones(ys[k].shape(), ys[k].dtype());
     check(seed.shape() == ys[k].shape() && seed.dtype() == ys[k].dtype(), "grad", "seed of shape ",
           seed.shape(), ' ', name(seed.dtype()), " for an output of shape ", ys[k].shape(), ' ',
           name(ys[k].dtype()));

@@ -18,7 +18,8 @@ std::vector<const Op*>& registry() {
 double g_flops = 0;
 int g_finite_checks = 0;
 
-Ref<Node> record_call(const Op& op, std::span<const Tensor> inputs, const Attrs& attrs, const Tensor& out) {
+Ref<Node> record_call(const Op& op, std::span<const Tensor> inputs, const Attrs& attrs,
+                      const Tensor& out) {
   Ref<Node> node(new_node());
   node->op = &op;
   node->attrs = attrs;
@@ -69,9 +70,10 @@ void check_finite(const Op& op, const Call& call, const Tensor& out) {
 
 RegisterOp::RegisterOp(const Op& op) {
   auto& ops = registry();
-  ops.insert(std::upper_bound(ops.begin(), ops.end(), &op,
-                              [](const Op* a, const Op* b) { return std::strcmp(a->name, b->name) < 0; }),
-             &op);
+  ops.insert(
+      std::upper_bound(ops.begin(), ops.end(), &op,
+                       [](const Op* a, const Op* b) { return std::strcmp(a->name, b->name) < 0; }),
+      &op);
 }
 const std::vector<const Op*>& registered_ops() { return registry(); }
 

@@ -3,10 +3,11 @@
 //
 // Derivatives are closed under differentiation:
 //  - `vjp` is written in public ops, so that the derivative can be differentiated again; or
-//  - `fused_vjp` is a kernel, with `composite` (the same function in primitive ops) beside it. First
-//    derivatives use the kernel; when a graph of the derivative is wanted, one node records the call
-//    and replays the composite only if it is differentiated again. The composite is also the test
-//    oracle and the baseline of the benchmark.
+//  - `fused_vjp` is a kernel, with `composite` (the same function in primitive ops) beside it.
+//  First
+//    derivatives use the kernel; when a graph of the derivative is wanted, one node records the
+//    call and replays the composite only if it is differentiated again. The composite is also the
+//    test oracle and the baseline of the benchmark.
 // Randomness enters an op as an input, never drawn inside. Complex numbers never leave a kernel.
 #pragma once
 #include <array>
@@ -68,16 +69,17 @@ struct Outputs {
 
 /// What a derivative sees: inputs and output with their history, the cotangent g of output 0.
 struct Vjp {
-  std::span<const Tensor> in;   ///< an input that the op does not list in `reads` has no data
+  std::span<const Tensor> in;  ///< an input that the op does not list in `reads` has no data
   const Attrs& attrs;
-  const Tensor& out;            ///< output 0, only if the op sets `reads_output`
+  const Tensor& out;              ///< output 0, only if the op sets `reads_output`
   std::span<const Tensor> saved;  ///< outputs 1.. of the forward kernel
   const Tensor& g;
   std::span<const bool> needs;  ///< which input gradients are wanted
   std::span<Tensor> dx;         ///< to be filled where needs[i]
 };
 
-/// Inputs for the registry's property tests. Kinks (ReLU at 0) must be kept away from by the sample.
+/// Inputs for the registry's property tests. Kinks (ReLU at 0) must be kept away from by the
+/// sample.
 struct Sample {
   std::vector<Tensor> inputs;
   Attrs attrs;

@@ -8,11 +8,11 @@
 namespace kindred {
 
 struct PoolStats {
-  uint64_t system_allocations = 0;      ///< blocks taken from the system so far
-  uint64_t allocations_when_frozen = 0; ///< the same, counted since the last freeze()
+  uint64_t system_allocations = 0;       ///< blocks taken from the system so far
+  uint64_t allocations_when_frozen = 0;  ///< the same, counted since the last freeze()
   uint64_t bytes_in_use = 0;
   uint64_t peak_bytes_in_use = 0;
-  uint64_t bytes_reserved = 0;          ///< in use + kept for reuse
+  uint64_t bytes_reserved = 0;  ///< in use + kept for reuse
 };
 
 namespace pool {

@@ -23,10 +23,14 @@ class Rng {
   std::array<uint32_t, 4> block(uint64_t position) const;
   uint64_t bits(uint64_t position) const;
   /// Uniform on (0, 1), 53 bits.
-  double uniform(std::integral auto position) const { return uniform_at(static_cast<uint64_t>(position)); }
+  double uniform(std::integral auto position) const {
+    return uniform_at(static_cast<uint64_t>(position));
+  }
   /// Uniform integer in [0, n), unbiased to 2^-64.
   uint64_t below(uint64_t n, uint64_t position) const;
-  double normal(std::integral auto position) const { return normal_at(static_cast<uint64_t>(position)); }
+  double normal(std::integral auto position) const {
+    return normal_at(static_cast<uint64_t>(position));
+  }
 
   /// Tensors whose element i depends on (key, i) only, whatever the thread count.
   Tensor uniform(const Shape& shape, DType dtype = DType::f32) const;

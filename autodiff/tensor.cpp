@@ -65,7 +65,8 @@ Tensor Tensor::full(const Shape& shape, double value, DType dtype) {
   if (dtype == DType::i32) {
     std::fill_n(t.mutable_data<int32_t>(), n, static_cast<int32_t>(value));
   } else {
-    dispatch_float(dtype, [&]<class T>(T) { std::fill_n(t.mutable_data<T>(), n, static_cast<T>(value)); });
+    dispatch_float(dtype,
+                   [&]<class T>(T) { std::fill_n(t.mutable_data<T>(), n, static_cast<T>(value)); });
   }
   return t;
 }
@@ -100,9 +101,12 @@ void Tensor::wrong_dtype(DType expected) const {
 double Tensor::item(int64_t i) const {
   check(i >= 0 && i < numel(), "tensor", "element ", i, " of ", shape());
   switch (dtype()) {
-    case DType::f32: return data<float>()[i];
-    case DType::f64: return data<double>()[i];
-    default: return data<int32_t>()[i];
+    case DType::f32:
+      return data<float>()[i];
+    case DType::f64:
+      return data<double>()[i];
+    default:
+      return data<int32_t>()[i];
   }
 }
 
@@ -117,9 +121,12 @@ template <class To>
 void convert(const Tensor& in, Tensor& out) {
   To* to = out.mutable_data<To>();
   switch (in.dtype()) {
-    case DType::f32: return convert(in.data<float>(), to, in.numel());
-    case DType::f64: return convert(in.data<double>(), to, in.numel());
-    case DType::i32: return convert(in.data<int32_t>(), to, in.numel());
+    case DType::f32:
+      return convert(in.data<float>(), to, in.numel());
+    case DType::f64:
+      return convert(in.data<double>(), to, in.numel());
+    case DType::i32:
+      return convert(in.data<int32_t>(), to, in.numel());
   }
 }
 }  // namespace
@@ -128,9 +135,15 @@ Tensor Tensor::to(DType target) const {
   if (target == dtype()) return detach();
   Tensor out = empty(shape(), target);
   switch (target) {
-    case DType::f32: convert<float>(*this, out); break;
-    case DType::f64: convert<double>(*this, out); break;
-    case DType::i32: convert<int32_t>(*this, out); break;
+    case DType::f32:
+      convert<float>(*this, out);
+      break;
+    case DType::f64:
+      convert<double>(*this, out);
+      break;
+    case DType::i32:
+      convert<int32_t>(*this, out);
+      break;
   }
   return out;
 }
@@ -176,7 +189,8 @@ Tensor Tensor::without_data() const {
 bool Tensor::same_as(const Tensor& o) const {
   if (!defined() || !o.defined()) return false;
   if (impl_.get() == o.impl_.get()) return true;
-  return impl_->node && impl_->node == o.impl_->node && impl_->output_index == o.impl_->output_index;
+  return impl_->node && impl_->node == o.impl_->node &&
+         impl_->output_index == o.impl_->output_index;
 }
 bool Tensor::unique() const {
   return has_data() && impl_->refs.load() == 1 && impl_->owner->refs.load() == 1;

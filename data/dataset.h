@@ -21,26 +21,26 @@ class Dataset {
   virtual Batch elements(Split split, int64_t first, int64_t count) const = 0;
   /// Text: the stream of a split. Empty for other modalities.
   virtual std::span<const int32_t> stream(Split) const { return {}; }
-  /// Gradient of ln p at x [n, length] f64, p the law of the elements with N(0, blur^2 I) added, where
-  /// that is known (real points of Gaussian generators); undefined otherwise.
+  /// Gradient of ln p at x [n, length] f64, p the law of the elements with N(0, blur^2 I) added,
+  /// where that is known (real points of Gaussian generators); undefined otherwise.
   virtual Tensor true_score(const Tensor& /*x*/, double /*blur*/) const { return {}; }
-  /// Training batch number `step`. Images and points: epochs over a keyed permutation; text: windows
-  /// of spec().length + 1 symbols starting uniformly in [0, n - length - 1].
+  /// Training batch number `step`. Images and points: epochs over a keyed permutation; text:
+  /// windows of spec().length + 1 symbols starting uniformly in [0, n - length - 1].
   virtual Batch batch(Split split, const Rng& rng, int64_t step, int64_t batch_size) const = 0;
 };
 
 /// Options of a data set as the user writes them; unknown or impossible combinations are errors.
 struct DataOptions {
   std::string name = "fashion-mnist";
-  std::string path;          ///< a file of the user's own (text, IDX or CSV), or where a source lies
+  std::string path;  ///< a file of the user's own (text, IDX or CSV), or where a source lies
   std::string alphabet = "auto";  ///< text: see choose_alphabet in data/alphabet.h
-  int64_t size = 0;          ///< images: average blocks down to size x size (0: as they are)
-  int64_t levels = 0;        ///< images: fewer grey levels, floor(x * levels / original); 0: all
-  int64_t context = 64;      ///< text: window length T
-  int64_t train_limit = 0;   ///< use only the first elements of a split (0: all)
+  int64_t size = 0;               ///< images: average blocks down to size x size (0: as they are)
+  int64_t levels = 0;       ///< images: fewer grey levels, floor(x * levels / original); 0: all
+  int64_t context = 64;     ///< text: window length T
+  int64_t train_limit = 0;  ///< use only the first elements of a split (0: all)
   int64_t test_limit = 0;
-  uint64_t seed = 0;         ///< generators only
-  TaskOptions task;          ///< of generated tasks and pixel sequences; their keys stand beside these
+  uint64_t seed = 0;  ///< generators only
+  TaskOptions task;   ///< of generated tasks and pixel sequences; their keys stand beside these
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {

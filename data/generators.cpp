@@ -64,8 +64,8 @@ using TrueScore = std::function<Tensor(const Tensor& x, double blur)>;
 /// Splits of elements of spec.length numbers, symbols where it has levels: write(stream of the
 /// split, number of the element, rows) fills in one. The sha256 of all goes into the spec.
 template <class Write>
-std::shared_ptr<const Dataset> make_elements(DataSpec spec, const DataOptions& options,
-                                             Write write, TrueScore score = {}) {
+std::shared_ptr<const Dataset> make_elements(DataSpec spec, const DataOptions& options, Write write,
+                                             TrueScore score = {}) {
   const Rng rng = Rng(options.seed).split(options.name);
   const bool symbols = spec.levels > 0;
   std::array<Rows, 3> splits;

@@ -30,7 +30,8 @@ struct TaskOptions {
     visit("tokens", self.tokens, "copy, selective-copy, induction: symbols in all");
     visit("memorize", self.memorize, "copy, selective-copy: symbols to remember");
     visit("classes", self.classes, "trajectories: kinds of strokes, 2 to 20");
-    visit("min_length", self.min_length, "listops: tokens, the least is one more; 500, or 1 where max_length is set");
+    visit("min_length", self.min_length,
+          "listops: tokens, the least is one more; 500, or 1 where max_length is set");
     visit("max_length", self.max_length, "listops: tokens, the most is one less");
     visit("ahead", self.ahead, "mackey-glass, white-signal: predict so many steps ahead");
     visit("horizon", self.horizon,

@@ -77,10 +77,11 @@ Tensor Ar::stretch_loss(const data::Batch& batch, int64_t first, int64_t count,
   // The input of target i is symbol i - 1; target 0 of an image has the start vector.
   const bool from_start = start_ && first == 0;
   const int64_t before = first + shift - 1;
-  const Tensor inputs = from_start ? columns(batch.symbols, 0, count - 1)
-                                   : columns(batch.symbols, before, count);
+  const Tensor inputs =
+      from_start ? columns(batch.symbols, 0, count - 1) : columns(batch.symbols, before, count);
   const Tensor targets = columns(batch.symbols, first + shift, count);
-  return cross_entropy(layers_.logits(backbone_.forward(embed(inputs, from_start), context)), targets);
+  return cross_entropy(layers_.logits(backbone_.forward(embed(inputs, from_start), context)),
+                       targets);
 }
 
 Tensor Ar::loss(const data::Batch& batch, const Rng& rng, bool training) const {

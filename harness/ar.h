@@ -18,8 +18,8 @@ namespace kindred::harness {
 class Ar final : public Objective {
  public:
   /// `width` is C; with the identity head it must be V. The backbone comes from its registry entry.
-  Ar(const data::DataSpec& spec, const SymbolConfig& config, int64_t width, const BackboneEntry& entry,
-     Settings& settings, const Rng& rng);
+  Ar(const data::DataSpec& spec, const SymbolConfig& config, int64_t width,
+     const BackboneEntry& entry, Settings& settings, const Rng& rng);
 
   /// Mean cross-entropy in nats per symbol. Text: targets are symbols 1..T of each window; images:
   /// all of them. Dropout comes from `rng` when training.

@@ -32,7 +32,8 @@ std::vector<double> Ar::stream_losses(std::span<const int32_t> stream,
       std::copy_n(stream.data() + first + L - S + 1, S, target.mutable_data<int32_t>() + b * S);
     }
     const Tensor hidden = backbone_.forward(embed(inputs, false), scoring_context(options));
-    const Tensor losses = token_nll(layers_.logits(S == L ? hidden : slice(hidden, 1, L - S, S)), target);
+    const Tensor losses =
+        token_nll(layers_.logits(S == L ? hidden : slice(hidden, 1, L - S, S)), target);
     for (int64_t b = 0; b < B; ++b)
       for (int64_t i = 0; i < S; ++i) {
         const int64_t at = list[next + b].first + L - S + i;
@@ -67,7 +68,8 @@ Likelihood Ar::likelihood(const data::Dataset& data, data::Split split, const Rn
     const Tensor symbols = data.elements(split, first, B).symbols;
     check(symbols.shape() == Shape{B, window_}, "likelihood", "wants symbols [", B, ", ", window_,
           "], got ", symbols.shape());
-    const Tensor losses = token_nll(logits(columns(symbols, 0, window_ - 1), scoring_context(options)), symbols);
+    const Tensor losses =
+        token_nll(logits(columns(symbols, 0, window_ - 1), scoring_context(options)), symbols);
     for (int64_t b = 0; b < B; ++b) {
       double nats = 0;
       for (int64_t i = 0; i < window_; ++i) nats += checked_nats(losses.item(b * window_ + i), i);

@@ -88,7 +88,8 @@ Tensor Ar::sample_chunk(const Rng& rng, const SampleOptions& options, int64_t fi
 Tensor Ar::sample(const Rng& rng, const SampleOptions& options) const {
   check(options.count >= 1, "sample", options.count, " samples");
   check(options.length >= 0, "sample", "length ", options.length);
-  check(options.fill.empty(), "sample", "gaps are filled by the objective mask; ar goes on from a prompt");
+  check(options.fill.empty(), "sample",
+        "gaps are filled by the objective mask; ar goes on from a prompt");
   const NoGrad no_grad;
   Tensor result;
   for (int64_t first = 0; first < options.count; first += kChunk) {

@@ -24,13 +24,17 @@ class Table final : public CountingModel {
         width_(spec.width),
         channels_(spec.channels),
         length_(spec.length),
-        contexts_(context == Context::none ? 1 : context == Context::position ? length_ : levels_ * levels_),
+        contexts_(context == Context::none       ? 1
+                  : context == Context::position ? length_
+                                                 : levels_ * levels_),
         counts_(static_cast<std::size_t>(contexts_ * levels_), 0),
         totals_(static_cast<std::size_t>(contexts_), 0) {}
 
   std::string name() const override { return name_; }
   std::string summary() const override { return summary_; }
-  int64_t parameters() const override { return context_ == Context::none ? 0 : contexts_ * (levels_ - 1); }
+  int64_t parameters() const override {
+    return context_ == Context::none ? 0 : contexts_ * (levels_ - 1);
+  }
 
   void count(const int32_t* pixels) {
     for (int64_t i = 0; i < length_; ++i) {
@@ -41,7 +45,8 @@ class Table final : public CountingModel {
   }
   double bits(const int32_t* pixels) const override {
     double sum = 0;
-    for (int64_t i = 0; i < length_; ++i) sum -= std::log2(probability(context(pixels, i), pixels[i]));
+    for (int64_t i = 0; i < length_; ++i)
+      sum -= std::log2(probability(context(pixels, i), pixels[i]));
     return sum;
   }
   void sample(const Rng& rng, int32_t* pixels) const override {
@@ -78,22 +83,27 @@ class Table final : public CountingModel {
 
 std::unique_ptr<CountingModel> count_model(const std::string& name, const data::Dataset& data) {
   const data::DataSpec& spec = data.spec();
-  check(spec.levels > 0 && spec.modality != data::Modality::text, "baseline", "needs quantised images or points, ",
-        spec.name, " has none");
+  check(spec.levels > 0 && spec.modality != data::Modality::text, "baseline",
+        "needs quantised images or points, ", spec.name, " has none");
   std::unique_ptr<Table> table;
   if (name == "uniform")
     return std::make_unique<Table>(name, "every level equally likely", Table::Context::none, spec);
   if (name == "histogram") {
-    table = std::make_unique<Table>(name, "a histogram for each pixel", Table::Context::position, spec);
+    table =
+        std::make_unique<Table>(name, "a histogram for each pixel", Table::Context::position, spec);
   } else if (name == "context2") {
-    table = std::make_unique<Table>(name, "p(x | left, up), one table", Table::Context::left_up, spec);
+    table =
+        std::make_unique<Table>(name, "p(x | left, up), one table", Table::Context::left_up, spec);
   } else {
-    fail(Fault::usage, "baseline", "unknown baseline \"", name, "\"; choose from uniform, histogram, context2");
+    fail(Fault::usage, "baseline", "unknown baseline \"", name,
+         "\"; choose from uniform, histogram, context2");
   }
   const int64_t n = data.size(data::Split::train);
   for (int64_t first = 0; first < n; first += 1024) {
-    const data::Batch batch = data.elements(data::Split::train, first, std::min<int64_t>(1024, n - first));
-    for (int64_t b = 0; b < batch.symbols.dim(0); ++b) table->count(batch.symbols.data<int32_t>() + b * spec.length);
+    const data::Batch batch =
+        data.elements(data::Split::train, first, std::min<int64_t>(1024, n - first));
+    for (int64_t b = 0; b < batch.symbols.dim(0); ++b)
+      table->count(batch.symbols.data<int32_t>() + b * spec.length);
   }
   return table;
 }
@@ -108,19 +118,22 @@ void visit_elements(const data::Dataset& data, data::Split split, int64_t count,
     visit(data.elements(split, first, std::min<int64_t>(256, count - first)));
 }
 
-Likelihood constant_class(const data::Dataset& data, data::Split split, int64_t train, int64_t scored) {
+Likelihood constant_class(const data::Dataset& data, data::Split split, int64_t train,
+                          int64_t scored) {
   const data::DataSpec& spec = data.spec();
   std::vector<double> counts(static_cast<std::size_t>(spec.classes), 1.0);
   const auto each_label = [&](const data::Batch& batch, const auto& visit) {
     const Tensor targets = class_targets(batch, spec);
     for (int64_t i = 0; i < targets.numel(); ++i)
-      if (targets.data<int32_t>()[i] >= 0) visit(i / spec.targets, static_cast<std::size_t>(targets.data<int32_t>()[i]));
+      if (targets.data<int32_t>()[i] >= 0)
+        visit(i / spec.targets, static_cast<std::size_t>(targets.data<int32_t>()[i]));
   };
   double total = static_cast<double>(spec.classes);
   visit_elements(data, data::Split::train, train, [&](const data::Batch& batch) {
     each_label(batch, [&](int64_t, std::size_t label) { ++counts[label], ++total; });
   });
-  const auto guess = static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
+  const auto guess =
+      static_cast<std::size_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
   Likelihood result;
   double right = 0, labels = 0;
   visit_elements(data, split, scored, [&](const data::Batch& batch) {
@@ -140,12 +153,14 @@ Likelihood constant_class(const data::Dataset& data, data::Split split, int64_t 
   return result;
 }
 
-Likelihood constant_value(const data::Dataset& data, data::Split split, int64_t train, int64_t scored) {
+Likelihood constant_value(const data::Dataset& data, data::Split split, int64_t train,
+                          int64_t scored) {
   const auto D = static_cast<std::size_t>(data.spec().target_channels);
   std::vector<double> mean(D, 0.0);
   double count = 0;
   visit_elements(data, data::Split::train, train, [&](const data::Batch& batch) {
-    for (int64_t i = 0; i < batch.targets.numel(); ++i) mean[static_cast<std::size_t>(i) % D] += batch.targets.item(i);
+    for (int64_t i = 0; i < batch.targets.numel(); ++i)
+      mean[static_cast<std::size_t>(i) % D] += batch.targets.item(i);
     count += static_cast<double>(batch.targets.numel());
   });
   for (double& m : mean) m *= static_cast<double>(D) / count;
@@ -167,10 +182,13 @@ Likelihood constant_value(const data::Dataset& data, data::Split split, int64_t 
   });
   const double mse = result.bits_per_symbol();
   double variance = 0;  // of what was scored, about the mean of each channel
-  const double each = std::accumulate(result.symbols.begin(), result.symbols.end(), 0.0) / static_cast<double>(D);
-  for (std::size_t d = 0; d < D; ++d) variance += (squares[d] / each - sum[d] * sum[d] / (each * each)) / static_cast<double>(D);
+  const double each =
+      std::accumulate(result.symbols.begin(), result.symbols.end(), 0.0) / static_cast<double>(D);
+  for (std::size_t d = 0; d < D; ++d)
+    variance += (squares[d] / each - sum[d] * sum[d] / (each * each)) / static_cast<double>(D);
   result.unit = "MSE";
-  result.metrics = {{"mse", mse}, {"rmse", std::sqrt(mse)}, {"rmse_over_std", std::sqrt(mse / variance)}};
+  result.metrics = {
+      {"mse", mse}, {"rmse", std::sqrt(mse)}, {"rmse_over_std", std::sqrt(mse / variance)}};
   result.note = "mean of the training targets";
   return result;
 }
@@ -185,7 +203,8 @@ Likelihood constant_baseline(const data::Dataset& data, data::Split split, int64
                                   : constant_class(data, split, train, scored);
 }
 
-Likelihood score(const CountingModel& model, const data::Dataset& data, data::Split split, int64_t limit) {
+Likelihood score(const CountingModel& model, const data::Dataset& data, data::Split split,
+                 int64_t limit) {
   const int64_t n = limit > 0 ? std::min(limit, data.size(split)) : data.size(split);
   const int64_t length = data.spec().length;
   Likelihood result;
@@ -201,10 +220,12 @@ Likelihood score(const CountingModel& model, const data::Dataset& data, data::Sp
   return result;
 }
 
-Tensor sample(const CountingModel& model, const data::DataSpec& spec, const Rng& rng, int64_t count) {
+Tensor sample(const CountingModel& model, const data::DataSpec& spec, const Rng& rng,
+              int64_t count) {
   Tensor out = Tensor::empty({count, spec.length}, DType::i32);
   for (int64_t k = 0; k < count; ++k)
-    model.sample(rng.split(static_cast<uint64_t>(k)), out.mutable_data<int32_t>() + k * spec.length);
+    model.sample(rng.split(static_cast<uint64_t>(k)),
+                 out.mutable_data<int32_t>() + k * spec.length);
   return out;
 }
 

@@ -30,14 +30,16 @@ class CountingModel {
 /// p(x | left, up). Counts all training elements of an image or quantised point set.
 std::unique_ptr<CountingModel> count_model(const std::string& name, const data::Dataset& data);
 
-/// Targets predicted without looking at the inputs, by what the first 8192 training elements have on
-/// average: class frequencies with add-one smoothing (metric accuracy: of the most frequent class), or
-/// the mean of each channel of real targets (metrics mse, rmse, rmse_over_std).
+/// Targets predicted without looking at the inputs, by what the first 8192 training elements have
+/// on average: class frequencies with add-one smoothing (metric accuracy: of the most frequent
+/// class), or the mean of each channel of real targets (metrics mse, rmse, rmse_over_std).
 Likelihood constant_baseline(const data::Dataset& data, data::Split split, int64_t limit);
 
 /// Scores the first `limit` elements of a split (0: all).
-Likelihood score(const CountingModel& model, const data::Dataset& data, data::Split split, int64_t limit);
+Likelihood score(const CountingModel& model, const data::Dataset& data, data::Split split,
+                 int64_t limit);
 /// Elements [count, length] i32.
-Tensor sample(const CountingModel& model, const data::DataSpec& spec, const Rng& rng, int64_t count);
+Tensor sample(const CountingModel& model, const data::DataSpec& spec, const Rng& rng,
+              int64_t count);
 
 }  // namespace kindred::harness

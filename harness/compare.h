@@ -25,9 +25,12 @@ struct CompareOptions {
   static void describe(Self& self, V& visit) {
     visit("title", self.title, "heading of the report");
     visit("question", self.question, "what the comparison asks, in one sentence");
-    visit("families", self.families, "names separated by commas; each has a section with its settings, and may set "
-                                     "run.family there to be another variant of a family");
-    visit("baselines", self.baselines, "images and points: uniform, histogram, context2; text: ngram; classify and forecast: constant");
+    visit("families", self.families,
+          "names separated by commas; each has a section with its settings, and may set "
+          "run.family there to be another variant of a family");
+    visit(
+        "baselines", self.baselines,
+        "images and points: uniform, histogram, context2; text: ngram; classify and forecast: constant");
     visit("samples", self.samples, "samples drawn from each family; 0 = none");
     visit("ngram_order", self.ngram_order, "largest order of the n-gram baselines");
   }
@@ -39,10 +42,10 @@ void check_eval_options(const Run& run);
 struct CompareControl {
   std::string out;
   ProgressMode progress = ProgressMode::automatic;
-  bool quiet = false;            ///< nothing on stdout (--json)
-  bool fresh = false;            ///< forget what an earlier start of this comparison left in the folder
-  std::string command;           ///< shown in the report as the way to repeat it
-  std::vector<std::string> argv; ///< for the manifest
+  bool quiet = false;   ///< nothing on stdout (--json)
+  bool fresh = false;   ///< forget what an earlier start of this comparison left in the folder
+  std::string command;  ///< shown in the report as the way to repeat it
+  std::vector<std::string> argv;  ///< for the manifest
 };
 
 /// The names of compare.families. Usage error for none, for one twice, and for a name that cannot
@@ -58,8 +61,8 @@ nlohmann::json compare(const Settings& settings, const CompareControl& control, 
 double score_of(const nlohmann::json& row);
 
 /// Difference of two rows on the same elements, with its standard error and a verdict that respects
-/// the kinds: "better", "worse", "unresolved", or "unresolved (bound)" where a lower exact value does
-/// not settle the matter against a bound or an estimate from above.
+/// the kinds: "better", "worse", "unresolved", or "unresolved (bound)" where a lower exact value
+/// does not settle the matter against a bound or an estimate from above.
 nlohmann::json paired_verdict(const nlohmann::json& a, const nlohmann::json& b);
 
 /// The table of results as text, worst first, then a line for each pair of families.

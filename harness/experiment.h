@@ -73,7 +73,7 @@ struct Figure {
 struct Evaluation {
   std::string name;
   std::vector<std::string> variants;  ///< those that are scored so; empty: all
-  int64_t samples = 0;     ///< above 0: this many samples are judged, nothing is scored
+  int64_t samples = 0;                ///< above 0: this many samples are judged, nothing is scored
   std::string classifier;  ///< an earlier variant in whose features they are judged, or empty
   Settings changes;
   /// What its results depend on beside the trained models.
@@ -81,10 +81,10 @@ struct Evaluation {
 };
 
 struct Variant {
-  std::string name;   ///< "" where the experiment has none
-  std::string study;  ///< "train" or a registered study
+  std::string name;    ///< "" where the experiment has none
+  std::string study;   ///< "train" or a registered study
   bool alone = false;  ///< without the settings that the other variants share
-  Settings settings;  ///< complete
+  Settings settings;   ///< complete
   std::vector<Evaluation> evaluations;
 };
 

@@ -67,8 +67,8 @@ Tensor Forecast::targets(const data::Batch& batch) const {
 
 Tensor Forecast::loss(const data::Batch& batch, const Rng& rng, bool training) const {
   const Tensor wanted = div(sub(targets(batch), mean_), scale_);
-  return mean_squared_error(
-      standardised(batch, supervised_context(rng, training, recompute)), wanted);
+  return mean_squared_error(standardised(batch, supervised_context(rng, training, recompute)),
+                            wanted);
 }
 
 Likelihood Forecast::likelihood(const data::Dataset& data, data::Split split, const Rng&,

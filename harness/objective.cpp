@@ -84,7 +84,8 @@ Context scoring_context(const LikelihoodOptions& options) {
 }
 
 void Objective::check_parts(int64_t) const {
-  fail(Fault::usage, "train.chunks", "this objective sees its sequences whole; ar can train in chunks");
+  fail(Fault::usage, "train.chunks",
+       "this objective sees its sequences whole; ar can train in chunks");
 }
 
 Tensor Objective::loss_part(const data::Batch&, const Rng&, int64_t, int64_t parts, State&) const {
@@ -93,12 +94,14 @@ Tensor Objective::loss_part(const data::Batch&, const Rng&, int64_t, int64_t par
 }
 
 Tensor Objective::predict(const data::Batch&, const LikelihoodOptions&) const {
-  fail(Fault::usage, "predict", "this model predicts no targets; classify and forecast do. Models of the data "
+  fail(Fault::usage, "predict",
+       "this model predicts no targets; classify and forecast do. Models of the data "
        "themselves draw: kindred sample");
 }
 
 Tensor Objective::features(const data::Batch&, const LikelihoodOptions&) const {
-  fail(Fault::usage, "features", "this model has no features of its elements; classifiers have (classify/BACKBONE)");
+  fail(Fault::usage, "features",
+       "this model has no features of its elements; classifiers have (classify/BACKBONE)");
 }
 
 Parity Objective::parity(const data::Batch&) const {

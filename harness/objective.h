@@ -23,12 +23,12 @@ const char* name(Kind kind);
 /// Scores of each element: bits, or what `unit` says, and what kind of number they are. Less is
 /// better.
 struct Likelihood {
-  std::vector<double> bits;        ///< per element (image) or per block of text; MSE: squared errors
-  std::vector<double> symbols;     ///< symbols scored in each; MSE: numbers predicted in each
+  std::vector<double> bits;     ///< per element (image) or per block of text; MSE: squared errors
+  std::vector<double> symbols;  ///< symbols scored in each; MSE: numbers predicted in each
   Kind kind = Kind::exact;
-  double evaluations = 0;          ///< network evaluations per element (ODE solvers)
-  std::string note;                ///< lane, solver, dequantisation: how the number was made
-  std::string unit;                ///< of `bits` a symbol, as "MSE"; empty: DataSpec::unit()
+  double evaluations = 0;  ///< network evaluations per element (ODE solvers)
+  std::string note;        ///< lane, solver, dequantisation: how the number was made
+  std::string unit;        ///< of `bits` a symbol, as "MSE"; empty: DataSpec::unit()
   /// Further figures over everything scored, in the order of a table: accuracy, mse, rmse ...
   std::vector<std::pair<std::string, double>> metrics;
   /// Kinds of those metrics that are likelihoods themselves.
@@ -53,8 +53,8 @@ const char* score_key(const std::string& unit);
 struct LikelihoodOptions {
   std::string lane = "reset";  ///< text: reset, or stride:S
   int64_t batch = 64;
-  int64_t limit = 0;           ///< score only the first elements (0: all)
-  double rate = 1;             ///< step of the data relative to training: see Context::rate
+  int64_t limit = 0;  ///< score only the first elements (0: all)
+  double rate = 1;    ///< step of the data relative to training: see Context::rate
   std::function<void(int64_t done, int64_t total)> progress;  ///< may be empty
 };
 
@@ -65,8 +65,10 @@ class Objective;
 
 /// Elements of which a part is given, for models that can complete them.
 struct Completion {
-  Tensor values;  ///< i32 or f32 [n, length] in the units of the data; sample k completes row k mod n
-  std::vector<uint8_t> known;  ///< [length]: 1 where the value is given; empty: nothing is completed
+  Tensor
+      values;  ///< i32 or f32 [n, length] in the units of the data; sample k completes row k mod n
+  std::vector<uint8_t>
+      known;  ///< [length]: 1 where the value is given; empty: nothing is completed
   std::string method = "replacement";  ///< or "posterior"
 };
 
@@ -75,24 +77,25 @@ inline constexpr int32_t kGap = -1;
 
 struct SampleOptions {
   int64_t count = 16;
-  int64_t length = 0;         ///< text: symbols to write (0: the window)
+  int64_t length = 0;  ///< text: symbols to write (0: the window)
   double temperature = 1;
-  int64_t top_k = 0;          ///< 0: off
-  double top_p = 1;           ///< 1: off
+  int64_t top_k = 0;  ///< 0: off
+  double top_p = 1;   ///< 1: off
   std::vector<int32_t> prompt;
-  /// mask: instead of prompt and length, the whole of what is wanted, kGap where a symbol is missing.
+  /// mask: instead of prompt and length, the whole of what is wanted, kGap where a symbol is
+  /// missing.
   std::vector<int32_t> fill = {};
-  int64_t steps = 0;          ///< diffusion: solver steps (0: the objective's default)
-  std::string sampler;        ///< diffusion: by name (empty: the default)
+  int64_t steps = 0;            ///< diffusion: solver steps (0: the objective's default)
+  std::string sampler;          ///< diffusion: by name (empty: the default)
   std::vector<int32_t> labels;  ///< class of sample k is labels[k mod size]; empty: unconditional
   double guidance = 0;          ///< weight w of the guidance towards the class
   /// diffusion: a model of p(class | noisy state) that guides towards the labels, if not null
   const Objective* classifier = nullptr;
-  Completion completion = {};   ///< diffusion: what is given of each sample
-  int64_t batch = 0;            ///< diffusion: samples advanced together, memory only (0: 64)
-  /// diffusion: called with the states of samples `first`, first + 1, ... at each step, in the units of
-  /// the data (symbols: on [0, levels)), if not empty. sigma: noise level of the states. The
-  /// sampler `ode`, whose steps are its own, then stops at the levels of heun.
+  Completion completion = {};  ///< diffusion: what is given of each sample
+  int64_t batch = 0;           ///< diffusion: samples advanced together, memory only (0: 64)
+  /// diffusion: called with the states of samples `first`, first + 1, ... at each step, in the
+  /// units of the data (symbols: on [0, levels)), if not empty. sigma: noise level of the states.
+  /// The sampler `ode`, whose steps are its own, then stops at the levels of heun.
   std::function<void(int64_t step, double sigma, int64_t first, const Tensor& states)> trace = {};
   /// ar: called with each symbol as soon as it is drawn, if not empty.
   std::function<void(int64_t sample, int32_t symbol)> drawn = {};
@@ -110,9 +113,9 @@ class Objective {
   /// Mean loss of a training batch, a scalar with its graph. In nats per symbol where the loss is a
   /// likelihood.
   virtual Tensor loss(const data::Batch& batch, const Rng& rng, bool training) const = 0;
-  /// Share `part` of the loss of a batch whose sequences are cut into `parts` stretches: the shares add
-  /// up to the loss, but no gradient flows between them. `state` is empty for part 0 and goes on to the
-  /// next. An objective that cannot throws a usage error.
+  /// Share `part` of the loss of a batch whose sequences are cut into `parts` stretches: the shares
+  /// add up to the loss, but no gradient flows between them. `state` is empty for part 0 and goes
+  /// on to the next. An objective that cannot throws a usage error.
   virtual Tensor loss_part(const data::Batch& batch, const Rng& rng, int64_t part, int64_t parts,
                            State& state) const;
   /// Usage error if it could not be called with so many parts.
@@ -124,22 +127,25 @@ class Objective {
   virtual Tensor sample(const Rng& rng, const SampleOptions& options) const = 0;
   /// False: sample() throws, there is nothing to draw.
   virtual bool draws() const { return true; }
-  /// What a supervised model says of the elements of a batch: logits [B, T, K] of classes, or real values
-  /// [B, T, D] in the units of the data. An objective that predicts no targets throws a usage error.
+  /// What a supervised model says of the elements of a batch: logits [B, T, K] of classes, or real
+  /// values [B, T, D] in the units of the data. An objective that predicts no targets throws a
+  /// usage error.
   virtual Tensor predict(const data::Batch& batch, const LikelihoodOptions& options) const;
-  /// The hidden rows that a classifier reads its classes off, [B, T, C]: what it has learned to see in
-  /// the elements of a batch. An objective without such rows throws a usage error.
+  /// The hidden rows that a classifier reads its classes off, [B, T, C]: what it has learned to see
+  /// in the elements of a batch. An objective without such rows throws a usage error.
   virtual Tensor features(const data::Batch& batch, const LikelihoodOptions& options) const;
-  /// The outputs of whole sequences against those of single steps. Usage error where there are none.
+  /// The outputs of whole sequences against those of single steps. Usage error where there are
+  /// none.
   virtual Parity parity(const data::Batch& batch) const;
   /// All parameters and buffers, tied ones once, with stable addresses.
   virtual std::vector<nn::NamedParameter> parameters() = 0;
-  /// Called when a snapshot is restored into a run of other settings or data: throws Fault::snapshot where
-  /// the parameters would fit but mean something else.
+  /// Called when a snapshot is restored into a run of other settings or data: throws
+  /// Fault::snapshot where the parameters would fit but mean something else.
   virtual void check_trained(const TrainedOn&) const {}
   /// Second names of tied parameters: {alias path, canonical path}.
   virtual std::vector<std::pair<std::string, std::string>> aliases() const { return {}; }
-  /// What a likelihood of this objective is counted in: "bits/label", "MSE"; empty: DataSpec::unit().
+  /// What a likelihood of this objective is counted in: "bits/label", "MSE"; empty:
+  /// DataSpec::unit().
   virtual std::string score_unit() const { return ""; }
   /// Loss expected at initialisation in nats (NaN: unknown); printed beside the measured one.
   virtual double expected_initial_loss() const;
@@ -149,11 +155,11 @@ class Objective {
 };
 
 struct ObjectiveEntry {
-  std::string name;     ///< "ar", "gaussian"
+  std::string name;  ///< "ar", "gaussian"
   std::string summary;
   /// `backbone` is a registered name. Settings: [objective] and [model].
-  std::function<std::unique_ptr<Objective>(const data::DataSpec&, const std::string& backbone, Settings&,
-                                           const Rng&)>
+  std::function<std::unique_ptr<Objective>(const data::DataSpec&, const std::string& backbone,
+                                           Settings&, const Rng&)>
       make;
 };
 void register_objective(ObjectiveEntry entry);

@@ -9,8 +9,8 @@
 namespace kindred::harness {
 
 struct PictureStyle {
-  int64_t columns = 0;  ///< images in a row; 0: square
-  int64_t scale = 0;    ///< pixels a pixel; 0: about 56 pixels an image
+  int64_t columns = 0;   ///< images in a row; 0: square
+  int64_t scale = 0;     ///< pixels a pixel; 0: about 56 pixels an image
   std::string run = {};  ///< id kept in the file
 };
 
@@ -20,11 +20,13 @@ inline constexpr double kPointsHalf = 4;  ///< pictures of real points show [-4,
 void check_picture(const data::DataSpec& spec);
 /// Pixels for samples [n, length] of images (i32 symbols), quantised points (i32) or points (f32).
 /// Usage error as above.
-Pixels sample_pixels(const Tensor& samples, const data::DataSpec& spec, const PictureStyle& style = {});
+Pixels sample_pixels(const Tensor& samples, const data::DataSpec& spec,
+                     const PictureStyle& style = {});
 /// The same as the bytes of a PNG file.
-std::string sample_picture(const Tensor& samples, const data::DataSpec& spec, const PictureStyle& style = {});
+std::string sample_picture(const Tensor& samples, const data::DataSpec& spec,
+                           const PictureStyle& style = {});
 /// The same, written by rename.
-void write_sample_picture(const std::string& path, const Tensor& samples, const data::DataSpec& spec,
-                          const PictureStyle& style = {});
+void write_sample_picture(const std::string& path, const Tensor& samples,
+                          const data::DataSpec& spec, const PictureStyle& style = {});
 
 }  // namespace kindred::harness

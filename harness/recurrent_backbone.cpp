@@ -47,7 +47,8 @@ RecurrentBackbone<Cell> RecurrentBackbone<Cell>::make(const BackboneSpec& spec,
   m.spec = spec;
   m.dropout = c.dropout;
   int64_t channels = spec.in_channels;
-  m.condition = nn::Condition::make(kTimeFeatures, nn::kTimeScale, spec.time, spec.classes, rng, dtype);
+  m.condition =
+      nn::Condition::make(kTimeFeatures, nn::kTimeScale, spec.time, spec.classes, rng, dtype);
   if (!m.condition.empty()) {
     m.input = nn::Linear::make_uniform(channels, c.width, true, rng.split("input"), dtype);
     m.time_projection =

@@ -34,23 +34,27 @@ bool decays(const std::string& policy, const nn::Parameter& p) {
   if (policy == "nanogpt") return p.value.rank() >= 2 && p.role != nn::Role::dynamics;
   if (policy == "all") return p.role != nn::Role::dynamics;
   if (policy == "none") return false;
-  fail(Fault::usage, "config", "train.decay = \"", policy, "\"; choose one of matrices, nanogpt, all, none");
+  fail(Fault::usage, "config", "train.decay = \"", policy,
+       "\"; choose one of matrices, nanogpt, all, none");
 }
 
 optim::EmaRule ema_rule(const TrainOptions& train) {
-  check(train.ema == 0 || train.ema_halflife == 0, "train.ema", train.ema, " and train.ema_halflife ",
-        train.ema_halflife, " are two rules for one average; give one of them");
+  check(train.ema == 0 || train.ema_halflife == 0, "train.ema", train.ema,
+        " and train.ema_halflife ", train.ema_halflife,
+        " are two rules for one average; give one of them");
   return {train.ema,
-          choose<optim::EmaWarmup>(train.ema_warmup,
-                                   {{"ratio", optim::EmaWarmup::ratio}, {"power", optim::EmaWarmup::power}},
-                                   "train.ema_warmup"),
+          choose<optim::EmaWarmup>(
+              train.ema_warmup,
+              {{"ratio", optim::EmaWarmup::ratio}, {"power", optim::EmaWarmup::power}},
+              "train.ema_warmup"),
           train.ema_halflife, train.ema_ramp};
 }
 
 /// bf16 only makes products faster: where it is not to be had, a run goes on in f32 and says so.
 void choose_precision(const std::string& wanted) {
   const std::string obstacle = wanted == "bf16" ? bf16_obstacle() : "";
-  set_gemm_precision(wanted == "bf16" && obstacle.empty() ? GemmPrecision::bf16 : GemmPrecision::f32);
+  set_gemm_precision(wanted == "bf16" && obstacle.empty() ? GemmPrecision::bf16
+                                                          : GemmPrecision::f32);
   static bool said = false;
   if (obstacle.empty() || std::exchange(said, true)) return;
   std::cerr << "kindred: run.precision = bf16, but " << obstacle << "; using f32\n";
@@ -58,7 +62,8 @@ void choose_precision(const std::string& wanted) {
 
 }  // namespace
 
-Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset, std::vector<OptionHelp>* known) {
+Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset,
+         std::vector<OptionHelp>* known) {
   settings.read("run", run_);
   data::DataOptions data_options;
   settings.read("data", data_options);
@@ -67,8 +72,8 @@ Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset, std::v
   check(train_.batch > 0, "config", "train.batch must be positive, is ", train_.batch);
   check(train_.chunks > 0, "config", "train.chunks must be positive, is ", train_.chunks);
   check(train_.steps > 0 || train_.seconds > 0, "config", "give train.steps or train.seconds");
-  check(run_.precision == "f32" || run_.precision == "bf16", "config", "run.precision = \"", run_.precision,
-        "\"; choose f32 or bf16");
+  check(run_.precision == "f32" || run_.precision == "bf16", "config", "run.precision = \"",
+        run_.precision, "\"; choose f32 or bf16");
   if (run_.threads > 0) set_threads(static_cast<int>(run_.threads));
   choose_precision(run_.precision);
 
@@ -86,8 +91,9 @@ Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset, std::v
   settings.read("optimizer", *optimizer_);
   optim::ScheduleOptions schedule;
   settings.read("schedule", schedule);
-  schedule_ = optim::Schedule::make(
-      schedule, schedule.clock == "seconds" ? train_.seconds : static_cast<double>(train_.steps - 1));
+  schedule_ = optim::Schedule::make(schedule, schedule.clock == "seconds"
+                                                  ? train_.seconds
+                                                  : static_cast<double>(train_.steps - 1));
   settings.finish();
   resolved_ = settings.resolved();
   if (known) *known = settings.known();
@@ -95,9 +101,10 @@ Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset, std::v
   std::vector<optim::SlabEntry> entries;
   for (const nn::NamedParameter& p : objective_->parameters()) {
     const bool dynamics = p.parameter->role == nn::Role::dynamics;
-    entries.push_back({p.path, &p.parameter->value, decays(train_.decay, *p.parameter),
-                       dynamics && schedule.lr > 0 ? std::min(1.0, train_.dynamics_lr / schedule.lr) : 1.0,
-                       p.parameter->role != nn::Role::buffer});
+    entries.push_back(
+        {p.path, &p.parameter->value, decays(train_.decay, *p.parameter),
+         dynamics && schedule.lr > 0 ? std::min(1.0, train_.dynamics_lr / schedule.lr) : 1.0,
+         p.parameter->role != nn::Role::buffer});
   }
   slab_ = std::make_unique<optim::Slab>(entries);
   optimizer_->attach(*slab_);
@@ -108,7 +115,8 @@ Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset, std::v
 data::Split Run::eval_split() const {
   if (eval_.split == "validation") return data::Split::validation;
   if (eval_.split == "test") return data::Split::test;
-  check(eval_.split == "auto", "config", "eval.split = \"", eval_.split, "\"; choose validation, test or auto");
+  check(eval_.split == "auto", "config", "eval.split = \"", eval_.split,
+        "\"; choose validation, test or auto");
   return spec().modality == data::Modality::text ? data::Split::validation : data::Split::test;
 }
 
@@ -117,13 +125,16 @@ double Run::learning_rate() const {
 }
 
 double Run::budget_used() const {
-  double used = train_.steps > 0 ? static_cast<double>(progress_.step) / static_cast<double>(train_.steps) : 0;
+  double used = train_.steps > 0
+                    ? static_cast<double>(progress_.step) / static_cast<double>(train_.steps)
+                    : 0;
   if (train_.seconds > 0) used = std::max(used, progress_.seconds / train_.seconds);
   return std::min(used, 1.0);
 }
 bool Run::finished() const { return budget_used() >= 1; }
 
-std::pair<double, std::vector<Tensor>> Run::loss_and_gradients(const data::Batch& batch, const Rng& noise) const {
+std::pair<double, std::vector<Tensor>> Run::loss_and_gradients(const data::Batch& batch,
+                                                               const Rng& noise) const {
   if (train_.chunks == 1) {
     const Tensor loss = objective_->loss(batch, noise, /*training=*/true);
     return {loss.item(), grad(loss, slab_->parameters())};
@@ -169,12 +180,14 @@ double Run::step() {
 }
 
 void Run::report_non_finite(double loss) {
-  const std::string when = "at step " + std::to_string(progress_.step) + " (loss " + std::to_string(loss) + ")";
+  const std::string when =
+      "at step " + std::to_string(progress_.step) + " (loss " + std::to_string(loss) + ")";
   for (std::size_t i = 0; i < slab_->segments().size(); ++i) {
     const Tensor& p = slab_->parameters()[i];
     for (int64_t k = 0; k < p.numel(); ++k)
       if (!std::isfinite(p.item(k)))
-        fail(Fault::numeric, "train", "parameter ", slab_->segments()[i].name, " is not finite ", when);
+        fail(Fault::numeric, "train", "parameter ", slab_->segments()[i].name, " is not finite ",
+             when);
   }
   // The same batch again with a check after every op names the first one that went wrong.
   try {
@@ -186,7 +199,8 @@ void Run::report_non_finite(double loss) {
     for (std::size_t i = 0; i < gradients.size(); ++i)
       for (int64_t k = 0; k < gradients[i].numel(); ++k)
         if (!std::isfinite(gradients[i].item(k)))
-          fail(Fault::numeric, "grad", "the gradient of ", slab_->segments()[i].name, " is not finite");
+          fail(Fault::numeric, "grad", "the gradient of ", slab_->segments()[i].name,
+               " is not finite");
   } catch (const Error& error) {
     if (error.fault() != Fault::numeric) throw;
     fail(Fault::numeric, "train", "stopped ", when, ": ", error.what(),

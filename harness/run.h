@@ -23,13 +23,13 @@ struct Snapshot;
 
 /// What a training run has used and reached so far; the counters travel with the snapshot.
 struct Progress {
-  int64_t step = 0;       ///< optimizer steps done
-  int64_t examples = 0;   ///< training elements or windows seen
-  int64_t symbols = 0;    ///< symbols of them
-  double seconds = 0;     ///< training time, evaluation and snapshots not counted
-  double flops = 0;       ///< executed operations of training
-  double loss = 0;        ///< of the last step; NaN if the run was restored and made none since
-  double smoothed = 0;    ///< running average of the loss
+  int64_t step = 0;      ///< optimizer steps done
+  int64_t examples = 0;  ///< training elements or windows seen
+  int64_t symbols = 0;   ///< symbols of them
+  double seconds = 0;    ///< training time, evaluation and snapshots not counted
+  double flops = 0;      ///< executed operations of training
+  double loss = 0;       ///< of the last step; NaN if the run was restored and made none since
+  double smoothed = 0;   ///< running average of the loss
 };
 
 class Run {
@@ -66,8 +66,8 @@ class Run {
   double learning_rate() const;
   double gradient_norm() const { return gradient_norm_; }
 
-  /// Scores a split with the averaged parameters, if there is an average and eval.average holds; so do
-  /// the next four.
+  /// Scores a split with the averaged parameters, if there is an average and eval.average holds; so
+  /// do the next four.
   Likelihood evaluate(const LikelihoodOptions& options, data::Split split);
   Tensor sample(const SampleOptions& options, uint64_t seed);
   /// Objective::predict, features and parity of a batch.
@@ -78,13 +78,15 @@ class Run {
   void with_average(const std::function<void()>& work);
 
   Snapshot capture();
-  /// Puts a captured state back; throws Fault::snapshot, changing nothing, if family, data, optimizer,
-  /// names or shapes do not match. `other_data`: the data may be others, to score a model on them.
+  /// Puts a captured state back; throws Fault::snapshot, changing nothing, if family, data,
+  /// optimizer, names or shapes do not match. `other_data`: the data may be others, to score a
+  /// model on them.
   void restore(const Snapshot& snapshot, bool other_data = false);
 
  private:
   /// Of one batch, in train.chunks stretches.
-  std::pair<double, std::vector<Tensor>> loss_and_gradients(const data::Batch& batch, const Rng& noise) const;
+  std::pair<double, std::vector<Tensor>> loss_and_gradients(const data::Batch& batch,
+                                                            const Rng& noise) const;
   [[noreturn]] void report_non_finite(double loss);
   /// The average to evaluate with; null for the parameters themselves.
   optim::Ema* evaluated() const { return eval_.average ? ema_.get() : nullptr; }
@@ -105,8 +107,8 @@ class Run {
   double gradient_norm_ = 0;
 };
 
-/// Resident set size of this process in bytes (VmRSS), its high-water mark (VmHWM), and the reset of
-/// that.
+/// Resident set size of this process in bytes (VmRSS), its high-water mark (VmHWM), and the reset
+/// of that.
 int64_t rss();
 int64_t peak_rss();
 void reset_peak_rss();

@@ -59,14 +59,17 @@ std::string RunDir::id_of(const std::string& name, const std::string& resolved_c
 RunDir::RunDir(std::string id, std::string path) : id_(std::move(id)), path_(std::move(path)) {}
 
 RunDir::RunDir(const std::string& root, const std::string& name, const std::string& resolved_config)
-    : RunDir(id_of(name, resolved_config), (fs::path(root) / id_of(name, resolved_config)).string()) {
+    : RunDir(id_of(name, resolved_config),
+             (fs::path(root) / id_of(name, resolved_config)).string()) {
   check(!name.empty() && name.find('/') == std::string::npos && name[0] != '.', "run", "\"", name,
         "\" cannot name a run folder");
   open(resolved_config, {});
 }
 
 RunDir::RunDir(RunDir&& other) noexcept
-    : id_(std::move(other.id_)), path_(std::move(other.path_)), lock_(std::exchange(other.lock_, -1)) {}
+    : id_(std::move(other.id_)),
+      path_(std::move(other.path_)),
+      lock_(std::exchange(other.lock_, -1)) {}
 
 RunDir RunDir::at(const std::string& path, const std::string& resolved_config,
                   const std::function<void(const RunDir&)>& prepare) {

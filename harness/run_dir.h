@@ -14,8 +14,8 @@ class RunDir {
   /// files of killed processes. Usage error if another process works in it; Fault::io if it cannot
   /// be made.
   RunDir(const std::string& root, const std::string& name, const std::string& resolved_config);
-  /// The same with a folder of the user's own choice; its name becomes the id. `prepare` works under
-  /// the lock before the new configuration is written, and may look at the old one.
+  /// The same with a folder of the user's own choice; its name becomes the id. `prepare` works
+  /// under the lock before the new configuration is written, and may look at the old one.
   static RunDir at(const std::string& path, const std::string& resolved_config,
                    const std::function<void(const RunDir&)>& prepare = {});
   /// The lock is the kernel's (flock): it ends with the process, however that ends.

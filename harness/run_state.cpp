@@ -25,10 +25,12 @@ class Staging {
  public:
   void add(const std::string& what, const Tensor& place, const Tensor* value) {
     if (value == nullptr)
-      fail(Fault::snapshot, "restore", "the snapshot has no ", what, "; it belongs to another model");
+      fail(Fault::snapshot, "restore", "the snapshot has no ", what,
+           "; it belongs to another model");
     if (value->shape() != place.shape() || value->dtype() != place.dtype())
-      fail(Fault::snapshot, "restore", what, " has shape ", value->shape(), " (", kindred::name(value->dtype()),
-           ") in the snapshot, the model has ", place.shape(), " (", kindred::name(place.dtype()), ')');
+      fail(Fault::snapshot, "restore", what, " has shape ", value->shape(), " (",
+           kindred::name(value->dtype()), ") in the snapshot, the model has ", place.shape(), " (",
+           kindred::name(place.dtype()), ')');
     pairs_.emplace_back(place, *value);
   }
   /// All segments of a buffer with the slab's layout; `what` is a prefix for messages.
@@ -73,7 +75,8 @@ Snapshot Run::capture() {
   s.aliases = objective_->aliases();
   s.optimizer.type = optimizer_->name();
   s.optimizer.step = static_cast<uint64_t>(optimizer_->steps());
-  s.optimizer.hyper = nlohmann::json{{"learning_rate", learning_rate()}, {"clip", train_.clip}}.dump();
+  s.optimizer.hyper =
+      nlohmann::json{{"learning_rate", learning_rate()}, {"clip", train_.clip}}.dump();
   for (const auto& slot : optimizer_->slots())
     s.optimizer.slots.push_back({slot.name, unpack(*slab_, slot.values)});
   if (ema_)
@@ -86,11 +89,12 @@ Snapshot Run::capture() {
   s.schedule_kind = schedule_.anneal == optim::Anneal::cosine   ? "cosine"
                     : schedule_.anneal == optim::Anneal::linear ? "linear"
                                                                 : "constant";
-  s.schedule_params = nlohmann::json{{"lr", schedule_.lr},
-                                     {"min_lr", schedule_.min_lr},
-                                     {"warmup", schedule_.warmup},
-                                     {"total", schedule_.total}}
-                          .dump();
+  s.schedule_params = nlohmann::json{
+      {"lr", schedule_.lr},
+      {"min_lr", schedule_.min_lr},
+      {"warmup", schedule_.warmup},
+      {"total",
+       schedule_.total}}.dump();
   s.rng.push_back({"run", rng_.key(), static_cast<uint64_t>(progress_.step), 0});
   s.data.name = spec().name;
   s.data.source_sha256 = spec().sha256;
@@ -109,16 +113,18 @@ Snapshot Run::capture() {
 
 void Run::restore(const Snapshot& s, bool other_data) {
   if (s.objective != family_.objective || s.backbone != family_.backbone)
-    fail(Fault::snapshot, "restore", "the snapshot holds ", s.objective, "/", s.backbone, ", the run is ", family_.str());
+    fail(Fault::snapshot, "restore", "the snapshot holds ", s.objective, "/", s.backbone,
+         ", the run is ", family_.str());
   if (!other_data && (s.data.source_sha256 != spec().sha256 || s.data.name != spec().name))
-    fail(Fault::snapshot, "restore", "the snapshot was trained on ", s.data.name, " (sha256 ", s.data.source_sha256,
-         "), the run has ", spec().name, " (", spec().sha256, ")");
+    fail(Fault::snapshot, "restore", "the snapshot was trained on ", s.data.name, " (sha256 ",
+         s.data.source_sha256, "), the run has ", spec().name, " (", spec().sha256, ")");
   if (s.optimizer.type != optimizer_->name())
-    fail(Fault::snapshot, "restore", "the snapshot was trained with ", s.optimizer.type, ", the run uses ",
-         optimizer_->name());
+    fail(Fault::snapshot, "restore", "the snapshot was trained with ", s.optimizer.type,
+         ", the run uses ", optimizer_->name());
   if (s.averages.empty() != (ema_ == nullptr))
-    fail(Fault::snapshot, "restore", s.averages.empty() ? "the run keeps an average (train.ema), the snapshot has none"
-                                                  : "the snapshot has an average, the run keeps none (train.ema = 0)");
+    fail(Fault::snapshot, "restore",
+         s.averages.empty() ? "the run keeps an average (train.ema), the snapshot has none"
+                            : "the snapshot has an average, the run keeps none (train.ema = 0)");
 
   objective_->check_trained({Settings::from_text(s.config, "snapshot"), s.data.levels});
 
@@ -130,11 +136,13 @@ void Run::restore(const Snapshot& s, bool other_data) {
     if (p.parameter->role != nn::Role::buffer) continue;
     const auto saved = std::find_if(s.buffers.begin(), s.buffers.end(),
                                     [&](const SnapshotTensor& t) { return t.path == p.path; });
-    staging.add("buffer " + p.path, p.parameter->value, saved == s.buffers.end() ? nullptr : &saved->value);
+    staging.add("buffer " + p.path, p.parameter->value,
+                saved == s.buffers.end() ? nullptr : &saved->value);
   }
   for (const auto& slot : optimizer_->slots()) {
-    const auto saved = std::find_if(s.optimizer.slots.begin(), s.optimizer.slots.end(),
-                                    [&](const OptimizerState::Slot& o) { return o.name == slot.name; });
+    const auto saved =
+        std::find_if(s.optimizer.slots.begin(), s.optimizer.slots.end(),
+                     [&](const OptimizerState::Slot& o) { return o.name == slot.name; });
     if (saved == s.optimizer.slots.end())
       fail(Fault::snapshot, "restore", "the snapshot has no optimizer slot ", slot.name);
     staging.add("optimizer slot " + slot.name + ' ', *slab_, slot.values, saved->tensors);

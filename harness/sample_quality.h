@@ -32,7 +32,8 @@ struct TwoSampleFigures {
     visit("mmd_rbf", self.mmd_rbf, "0", "squared MMD, Gaussian kernels");
     visit("mmd_rbf_p", self.mmd_rbf_p, ">= 0.05", "permutation test; small: not the same law");
     visit("sliced_w2", self.sliced_w2, "as real", "distance of 512 sorted projections");
-    visit("nn_accuracy", self.nn_accuracy, "0.5", "> 0.6 can be told apart, < 0.4: repeats the held-out elements");
+    visit("nn_accuracy", self.nn_accuracy, "0.5",
+          "> 0.6 can be told apart, < 0.4: repeats the held-out elements");
     visit("nn_std_error", self.nn_std_error, "", "its standard error");
     visit("precision", self.precision, "as real", "share of samples among real elements");
     visit("recall", self.recall, "as real", "share of real elements among samples");

@@ -7,8 +7,8 @@
 //   /optimizer        type, step, hyper; slots/<slot>/<as in params>
 //   /ema/<k>/...      decay, updates; since 1.1 warmup, halflife, ramp (see optim/ema.h)
 //   /schedule         kind, params; /rng algorithm, streams
-//   /data             name, source_sha256, split_rule, perm_key, global_sample, epoch; since 1.1 levels
-//   /loop             step, tokens, flops, wall_s, ...; /metrics/<set>/{step,<name>}
+//   /data             name, source_sha256, split_rule, perm_key, global_sample, epoch; since 1.1
+//   levels /loop             step, tokens, flops, wall_s, ...; /metrics/<set>/{step,<name>}
 //   /provenance, /digests
 //
 // Digests and storage: hdf5_image.h. Readers ignore what they do not know, and refuse a higher

@@ -46,8 +46,7 @@ class SupervisedNet {
   /// Rows to read targets off: [B, T, C].
   Tensor rows(const data::Batch& batch, Context context) const;
   /// Of head(hidden rows), at every step; elements that are shorter count with their padding.
-  Parity parity(const data::Batch& batch,
-                const std::function<Tensor(const Tensor&)>& head) const;
+  Parity parity(const data::Batch& batch, const std::function<Tensor(const Tensor&)>& head) const;
   int64_t width() const { return width_; }
   /// "mean of the steps", "last step", "last 10 steps": for notes.
   std::string readout() const;

@@ -24,7 +24,8 @@ class SignalGuard {
  public:
   SignalGuard() {
     g_signal = 0;
-    for (std::size_t i = 0; i < std::size(kSignals); ++i) before_[i] = std::signal(kSignals[i], remember_signal);
+    for (std::size_t i = 0; i < std::size(kSignals); ++i)
+      before_[i] = std::signal(kSignals[i], remember_signal);
   }
   ~SignalGuard() {
     for (std::size_t i = 0; i < std::size(kSignals); ++i) std::signal(kSignals[i], before_[i]);
@@ -44,12 +45,18 @@ std::vector<CurvePoint> curve_from(const std::string& metrics_path) {
     CurvePoint point;
     point.step = static_cast<int64_t>(row.step);
     for (const auto& [key, value] : row.values) {
-      if (key == "examples") point.examples = static_cast<int64_t>(value);
-      else if (key == "seconds") point.seconds = value;
-      else if (key == "flops") point.flops = value;
-      else if (key == "bits" || key == "score") point.bits = value;
-      else if (key == "std_error") point.std_error = value;
-      else point.metrics.emplace_back(key, value);
+      if (key == "examples")
+        point.examples = static_cast<int64_t>(value);
+      else if (key == "seconds")
+        point.seconds = value;
+      else if (key == "flops")
+        point.flops = value;
+      else if (key == "bits" || key == "score")
+        point.bits = value;
+      else if (key == "std_error")
+        point.std_error = value;
+      else
+        point.metrics.emplace_back(key, value);
     }
     curve.push_back(std::move(point));
   }
@@ -82,7 +89,8 @@ TrainReport train(Run& run, const TrainControl& control) {
   if (!control.dir.empty()) {
     fs::create_directories(snapshots);
     if (report.resumed_step > 0) {
-      metrics = std::make_unique<MetricsWriter>(metrics_path, static_cast<uint64_t>(report.resumed_step));
+      metrics =
+          std::make_unique<MetricsWriter>(metrics_path, static_cast<uint64_t>(report.resumed_step));
       report.curve = curve_from(metrics_path);
     } else {
       metrics = std::make_unique<MetricsWriter>(metrics_path);
@@ -96,16 +104,22 @@ TrainReport train(Run& run, const TrainControl& control) {
     save_snapshot(snapshots, s, options.keep_last);
   };
   auto evaluate = [&] {
-    LikelihoodOptions score{.lane = run.eval_options().lane, .batch = run.eval_options().batch,
-                            .limit = options.eval_limit, .progress = {}};
+    LikelihoodOptions score{.lane = run.eval_options().lane,
+                            .batch = run.eval_options().batch,
+                            .limit = options.eval_limit,
+                            .progress = {}};
     const Likelihood l = run.evaluate(score, run.eval_split());
     const Progress& p = run.progress();
     report.curve.push_back(
         {p.step, p.examples, p.seconds, p.flops, l.bits_per_symbol(), l.std_error(), l.metrics});
     if (!metrics) return;
-    MetricsRow row{"eval", static_cast<uint64_t>(p.step),
-                   {{score_key(l.unit_on(run.spec())), l.bits_per_symbol()}, {"std_error", l.std_error()},
-                    {"seconds", p.seconds}, {"flops", p.flops}, {"examples", static_cast<double>(p.examples)}},
+    MetricsRow row{"eval",
+                   static_cast<uint64_t>(p.step),
+                   {{score_key(l.unit_on(run.spec())), l.bits_per_symbol()},
+                    {"std_error", l.std_error()},
+                    {"seconds", p.seconds},
+                    {"flops", p.flops},
+                    {"examples", static_cast<double>(p.examples)}},
                    {{"kind", name(l.kind)}}};
     row.values.insert(row.values.end(), l.metrics.begin(), l.metrics.end());
     metrics->write(row);
@@ -115,13 +129,15 @@ TrainReport train(Run& run, const TrainControl& control) {
   pool::reset_peak();
   const bool timed = options.seconds > 0;
   ProgressBar bar =
-      timed ? ProgressBar::for_seconds(control.label, options.seconds, control.progress, run.progress().seconds)
+      timed ? ProgressBar::for_seconds(control.label, options.seconds, control.progress,
+                                       run.progress().seconds)
             : ProgressBar(control.label, options.steps, control.progress, run.progress().step);
   int64_t next_eval = 1;
   // Passes every point that is reached: several early ones may lie within one step.
   auto reach_points = [&] {
     const int64_t before = next_eval;
-    while (next_eval <= options.eval_points && eval_fraction(next_eval, options.eval_points) <= run.budget_used())
+    while (next_eval <= options.eval_points &&
+           eval_fraction(next_eval, options.eval_points) <= run.budget_used())
       ++next_eval;
     return next_eval > before;
   };
@@ -135,10 +151,16 @@ TrainReport train(Run& run, const TrainControl& control) {
     const Progress& p = run.progress();
     if (p.step == 1) report.initial_loss = loss;
     report.peak_bytes = std::max(report.peak_bytes, pool::stats().peak_bytes_in_use);
-    if (metrics && (p.step % std::max<int64_t>(1, options.log_every) == 0 || p.step == 1 || run.finished()))
-      metrics->write({"train", static_cast<uint64_t>(p.step),
-                      {{"loss", loss}, {"lr", lr}, {"grad_norm", run.gradient_norm()}, {"seconds", p.seconds},
-                       {"flops", p.flops}, {"examples", static_cast<double>(p.examples)}},
+    if (metrics &&
+        (p.step % std::max<int64_t>(1, options.log_every) == 0 || p.step == 1 || run.finished()))
+      metrics->write({"train",
+                      static_cast<uint64_t>(p.step),
+                      {{"loss", loss},
+                       {"lr", lr},
+                       {"grad_norm", run.gradient_norm()},
+                       {"seconds", p.seconds},
+                       {"flops", p.flops},
+                       {"examples", static_cast<double>(p.examples)}},
                       {}});
     char text[64];
     std::snprintf(text, sizeof text, "loss %.4f", p.smoothed);

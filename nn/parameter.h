@@ -13,9 +13,9 @@ enum class Role {
   matrix,     ///< weights of linear maps and convolutions
   embedding,  ///< tables indexed by symbol or position
   bias,
-  norm,       ///< gains and shifts of normalisations
-  dynamics,   ///< state-space parameters with their own small learning rate and no decay
-  buffer,     ///< saved with the model, never trained (random Fourier frequencies)
+  norm,      ///< gains and shifts of normalisations
+  dynamics,  ///< state-space parameters with their own small learning rate and no decay
+  buffer,    ///< saved with the model, never trained (random Fourier frequencies)
 };
 const char* name(Role role);
 

@@ -180,10 +180,11 @@ class Measurement {
     double largest = largest_difference(losses_, theirs);
     if (result_.contains("comparison"))
       largest = std::max(largest, result_["comparison"]["largest_difference"].get<double>());
-    result_["comparison"] = {{"steps", theirs.size()},
-                             {"largest_difference", largest},
-                             {"tolerance", std::isfinite(allowed) ? json(allowed) : json()},
-                             {"same_work", std::isfinite(allowed) ? json(largest <= allowed) : json()}};
+    result_["comparison"] = {
+        {"steps", theirs.size()},
+        {"largest_difference", largest},
+        {"tolerance", std::isfinite(allowed) ? json(allowed) : json()},
+        {"same_work", std::isfinite(allowed) ? json(largest <= allowed) : json()}};
     result_["peer"]["losses"] = theirs;
     if (largest > allowed)
       result_["error"] = "the losses differ by " + std::to_string(largest) + ", more than " +

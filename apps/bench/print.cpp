@@ -40,7 +40,8 @@ void print_row(const json& row) {
     std::printf("\n");
   }
   if (row.contains("comparison") && row["comparison"]["tolerance"].is_null())
-    std::printf("  check     none: near the border of two symbols rounding decides, and other text follows\n");
+    std::printf(
+        "  check     none: near the border of two symbols rounding decides, and other text follows\n");
   else if (row.contains("comparison"))
     std::printf("  check     %d steps, largest difference %.2g (allowed %.2g)\n",
                 row["comparison"]["steps"].get<int>(),

@@ -2,8 +2,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "apps/plot.h"
 #include "apps/bench/scaling.h"
+#include "apps/plot.h"
 
 namespace kindred::apps::bench {
 

@@ -63,8 +63,8 @@ std::vector<Sample> bad_unary() { return {{{Tensor::zeros({2}, DType::i32)}, {},
 // ---- unary --------------------------------------------------------------------------------------
 
 void infer_unary(const char* where, const Call& call, Outputs& out) {
-  check(call.in.size() == 1 && call.in[0].is_float(), where, "needs one floating-point input, got shape ",
-        call.shape(0), ' ', name(call.in[0].dtype()));
+  check(call.in.size() == 1 && call.in[0].is_float(), where,
+        "needs one floating-point input, got shape ", call.shape(0), ' ', name(call.in[0].dtype()));
   out.add(call.shape(0), call.in[0].dtype());
 }
 
@@ -80,7 +80,8 @@ void forward_unary(const Call& call, std::span<Tensor> out) {
 }
 
 template <class F>
-Op unary(void (*vjp)(const Vjp&), uint32_t reads, bool reads_output, SampleMaker samples = any_samples) {
+Op unary(void (*vjp)(const Vjp&), uint32_t reads, bool reads_output,
+         SampleMaker samples = any_samples) {
   Op op{};
   op.name = F::name;
   op.infer = [](const Call& call, Outputs& out) { infer_unary(F::name, call, out); };
@@ -94,12 +95,15 @@ Op unary(void (*vjp)(const Vjp&), uint32_t reads, bool reads_output, SampleMaker
   return op;
 }
 
-// Each functor: the value, its name, and its cost. The derivative stands beside it as an op formula.
+// Each functor: the value, its name, and its cost. The derivative stands beside it as an op
+// formula.
 struct Exp {
   static constexpr const char* name = "exp";
   static constexpr double flops = 10;
   template <class T>
-  static T f(T x) { return vexp(x); }
+  static T f(T x) {
+    return vexp(x);
+  }
 };
 const Op exp_op = unary<Exp>([](const Vjp& v) { v.dx[0] = mul(v.g, v.out); }, 0, true);
 
@@ -107,32 +111,42 @@ struct Expm1 {
   static constexpr const char* name = "expm1";
   static constexpr double flops = 10;
   template <class T>
-  static T f(T x) { return std::expm1(x); }
+  static T f(T x) {
+    return std::expm1(x);
+  }
 };
-const Op expm1_op = unary<Expm1>([](const Vjp& v) { v.dx[0] = mul(v.g, add_scalar(v.out, 1)); }, 0, true);
+const Op expm1_op =
+    unary<Expm1>([](const Vjp& v) { v.dx[0] = mul(v.g, add_scalar(v.out, 1)); }, 0, true);
 
 struct Log {
   static constexpr const char* name = "log";
   static constexpr double flops = 10;
   template <class T>
-  static T f(T x) { return std::log(x); }
+  static T f(T x) {
+    return std::log(x);
+  }
 };
-const Op log_op = unary<Log>([](const Vjp& v) { v.dx[0] = div(v.g, v.in[0]); }, 1, false, positive_samples);
+const Op log_op =
+    unary<Log>([](const Vjp& v) { v.dx[0] = div(v.g, v.in[0]); }, 1, false, positive_samples);
 
 struct Sqrt {
   static constexpr const char* name = "sqrt";
   static constexpr double flops = 4;
   template <class T>
-  static T f(T x) { return std::sqrt(x); }
+  static T f(T x) {
+    return std::sqrt(x);
+  }
 };
-const Op sqrt_op =
-    unary<Sqrt>([](const Vjp& v) { v.dx[0] = div(scale(v.g, 0.5), v.out); }, 0, true, positive_samples);
+const Op sqrt_op = unary<Sqrt>([](const Vjp& v) { v.dx[0] = div(scale(v.g, 0.5), v.out); }, 0, true,
+                               positive_samples);
 
 struct Reciprocal {
   static constexpr const char* name = "reciprocal";
   static constexpr double flops = 1;
   template <class T>
-  static T f(T x) { return 1 / x; }
+  static T f(T x) {
+    return 1 / x;
+  }
 };
 const Op reciprocal_op = unary<Reciprocal>(
     [](const Vjp& v) { v.dx[0] = mul(neg(v.g), square(v.out)); }, 0, true, positive_samples);
@@ -141,7 +155,9 @@ struct Sin {
   static constexpr const char* name = "sin";
   static constexpr double flops = 10;
   template <class T>
-  static T f(T x) { return std::sin(x); }
+  static T f(T x) {
+    return std::sin(x);
+  }
 };
 const Op sin_op = unary<Sin>([](const Vjp& v) { v.dx[0] = mul(v.g, cos(v.in[0])); }, 1, false);
 
@@ -149,7 +165,9 @@ struct Cos {
   static constexpr const char* name = "cos";
   static constexpr double flops = 10;
   template <class T>
-  static T f(T x) { return std::cos(x); }
+  static T f(T x) {
+    return std::cos(x);
+  }
 };
 const Op cos_op = unary<Cos>([](const Vjp& v) { v.dx[0] = mul(neg(v.g), sin(v.in[0])); }, 1, false);
 
@@ -157,16 +175,20 @@ struct Tanh {
   static constexpr const char* name = "tanh";
   static constexpr double flops = 15;
   template <class T>
-  static T f(T x) { return vtanh(x); }
+  static T f(T x) {
+    return vtanh(x);
+  }
 };
-const Op tanh_op = unary<Tanh>(
-    [](const Vjp& v) { v.dx[0] = mul(v.g, affine(square(v.out), -1, 1)); }, 0, true);
+const Op tanh_op =
+    unary<Tanh>([](const Vjp& v) { v.dx[0] = mul(v.g, affine(square(v.out), -1, 1)); }, 0, true);
 
 struct Erf {
   static constexpr const char* name = "erf";
   static constexpr double flops = 25;
   template <class T>
-  static T f(T x) { return verf(x); }
+  static T f(T x) {
+    return verf(x);
+  }
 };
 const Op erf_op = unary<Erf>(
     [](const Vjp& v) {
@@ -178,7 +200,9 @@ struct Sigmoid {
   static constexpr const char* name = "sigmoid";
   static constexpr double flops = 12;
   template <class T>
-  static T f(T x) { return vsigmoid(x); }
+  static T f(T x) {
+    return vsigmoid(x);
+  }
 };
 const Op sigmoid_op = unary<Sigmoid>(
     [](const Vjp& v) { v.dx[0] = mul(v.g, mul(v.out, affine(v.out, -1, 1))); }, 0, true);
@@ -187,16 +211,21 @@ struct Softplus {
   static constexpr const char* name = "softplus";
   static constexpr double flops = 20;
   template <class T>
-  static T f(T x) { return (x < 0 ? T(0) : x) + vlog1p(vexp(x < 0 ? x : -x)); }
+  static T f(T x) {
+    return (x < 0 ? T(0) : x) + vlog1p(vexp(x < 0 ? x : -x));
+  }
 };
-const Op softplus_op = unary<Softplus>([](const Vjp& v) { v.dx[0] = mul(v.g, sigmoid(v.in[0])); }, 1, false);
+const Op softplus_op =
+    unary<Softplus>([](const Vjp& v) { v.dx[0] = mul(v.g, sigmoid(v.in[0])); }, 1, false);
 
 /// 1 where x > 0: the derivative of ReLU; its own derivative is zero by convention.
 struct Step {
   static constexpr const char* name = "step";
   static constexpr double flops = 1;
   template <class T>
-  static T f(T x) { return x > 0 ? T(1) : T(0); }
+  static T f(T x) {
+    return x > 0 ? T(1) : T(0);
+  }
 };
 const Op step_op = unary<Step>([](const Vjp&) {}, 0, false, nonzero_samples);
 
@@ -204,10 +233,12 @@ struct Relu {
   static constexpr const char* name = "relu";
   static constexpr double flops = 1;
   template <class T>
-  static T f(T x) { return x > 0 ? x : (x != x ? x : T(0)); }
+  static T f(T x) {
+    return x > 0 ? x : (x != x ? x : T(0));
+  }
 };
-const Op relu_op = unary<Relu>([](const Vjp& v) { v.dx[0] = mul(v.g, apply(step_op, {v.in[0]})); }, 1,
-                               false, nonzero_samples);
+const Op relu_op = unary<Relu>([](const Vjp& v) { v.dx[0] = mul(v.g, apply(step_op, {v.in[0]})); },
+                               1, false, nonzero_samples);
 
 // ---- fused: value and first derivative as kernels, composites beside them -----------------------
 
@@ -234,18 +265,24 @@ struct Square {
   static constexpr const char* name = "square";
   static constexpr double flops = 1;
   template <class T>
-  static T f(T x) { return x * x; }
+  static T f(T x) {
+    return x * x;
+  }
   template <class T>
-  static T derivative(T x) { return 2 * x; }
+  static T derivative(T x) {
+    return 2 * x;
+  }
 };
-const Op square_op = activation<Square>(
-    [](std::span<const Tensor> in, const Attrs&) { return mul(in[0], in[0]); });
+const Op square_op =
+    activation<Square>([](std::span<const Tensor> in, const Attrs&) { return mul(in[0], in[0]); });
 
 struct GeluErf {
   static constexpr const char* name = "gelu_erf";
   static constexpr double flops = 28;
   template <class T>
-  static T f(T x) { return x * vnormal(x).cdf; }
+  static T f(T x) {
+    return x * vnormal(x).cdf;
+  }
   template <class T>
   static T derivative(T x) {
     const auto [cdf, kernel] = vnormal(x);
@@ -262,7 +299,9 @@ struct GeluTanh {
   static constexpr double kScale = 0.7978845608028654;  // sqrt(2 / pi)
   static constexpr double kCubic = 0.044715;
   template <class T>
-  static T f(T x) { return x * vsigmoid(inner(x)); }
+  static T f(T x) {
+    return x * vsigmoid(inner(x));
+  }
   template <class T>
   static T derivative(T x) {
     const T s = vsigmoid(inner(x));
@@ -272,7 +311,9 @@ struct GeluTanh {
  private:
   /// (1 + tanh u) / 2 is the logistic function of 2 u.
   template <class T>
-  static T inner(T x) { return T(2 * kScale) * (x + T(kCubic) * x * x * x); }
+  static T inner(T x) {
+    return T(2 * kScale) * (x + T(kCubic) * x * x * x);
+  }
 };
 const Op gelu_tanh_op = activation<GeluTanh>([](std::span<const Tensor> in, const Attrs&) {
   const Tensor& x = in[0];
@@ -284,7 +325,9 @@ struct Silu {
   static constexpr const char* name = "silu";
   static constexpr double flops = 13;
   template <class T>
-  static T f(T x) { return x * vsigmoid(x); }
+  static T f(T x) {
+    return x * vsigmoid(x);
+  }
   template <class T>
   static T derivative(T x) {
     const T s = vsigmoid(x);
@@ -363,7 +406,8 @@ const Op cast_op = [] {
   op.infer = [](const Call& call, Outputs& out) {
     infer_unary("cast", call, out);
     out.spec[0].dtype = call.attrs.as<CastAttrs>().dtype;
-    check(out.spec[0].dtype != DType::i32, "cast", "of shape ", call.shape(0), " to integers has no derivative");
+    check(out.spec[0].dtype != DType::i32, "cast", "of shape ", call.shape(0),
+          " to integers has no derivative");
   };
   op.forward = [](const Call& call, std::span<Tensor> out) {
     const Tensor converted = call.in[0].to(out[0].dtype());
@@ -372,13 +416,15 @@ const Op cast_op = [] {
   op.vjp = [](const Vjp& v) { v.dx[0] = cast(v.g, v.in[0].dtype()); };
   op.reads = 0;
   op.samples = [](DType dtype, int64_t width, const Rng& rng) -> std::vector<Sample> {
-    return {{{sample_normal({width}, dtype, rng, 1, 0)}, Attrs::of(CastAttrs{DType::f64}), "to f64"}};
+    return {
+        {{sample_normal({width}, dtype, rng, 1, 0)}, Attrs::of(CastAttrs{DType::f64}), "to f64"}};
   };
   op.bad_samples = bad_unary;
   return op;
 }();
 
-// ---- binary with broadcasting --------------------------------------------------------------------
+// ---- binary with broadcasting
+// --------------------------------------------------------------------
 
 /// Both operands as strided loops over the output, neighbouring dimensions merged where possible.
 struct Broadcast {
@@ -420,8 +466,8 @@ Broadcast plan(const Shape& a, const Shape& b, const Shape& out) {
 }
 
 template <class F, class T>
-void binary_row(const T* __restrict a, int64_t sa, const T* __restrict b, int64_t sb, T* __restrict y,
-                int64_t n) {
+void binary_row(const T* __restrict a, int64_t sa, const T* __restrict b, int64_t sb,
+                T* __restrict y, int64_t n) {
   if (sa == 1 && sb == 1) {
     for (int64_t i = 0; i < n; ++i) y[i] = F::f(a[i], b[i]);
   } else if (sb == 0 && sa == 1) {
@@ -447,8 +493,8 @@ void forward_binary(const Call& call, std::span<Tensor> out) {
     const int64_t n = p.size[inner], rows = out[0].numel() / n;
     if (rows == 1) {
       parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
-        binary_row<F>(a + begin * p.stride_a[inner], p.stride_a[inner], b + begin * p.stride_b[inner],
-                      p.stride_b[inner], y + begin, end - begin);
+        binary_row<F>(a + begin * p.stride_a[inner], p.stride_a[inner],
+                      b + begin * p.stride_b[inner], p.stride_b[inner], y + begin, end - begin);
       });
       return;
     }
@@ -472,8 +518,8 @@ Op binary(void (*vjp)(const Vjp&), uint32_t reads) {
   Op op{};
   op.name = F::name;
   op.infer = [](const Call& call, Outputs& out) {
-    check(call.in.size() == 2 && call.in[0].is_float() && call.in[0].dtype() == call.in[1].dtype(), F::name,
-          "needs two floating-point inputs of one dtype, got ", call.shape(0), ' ',
+    check(call.in.size() == 2 && call.in[0].is_float() && call.in[0].dtype() == call.in[1].dtype(),
+          F::name, "needs two floating-point inputs of one dtype, got ", call.shape(0), ' ',
           name(call.in[0].dtype()), " and ", call.shape(1), ' ', name(call.in[1].dtype()));
     out.add(broadcast(call.shape(0), call.shape(1), F::name), call.in[0].dtype());
   };
@@ -488,7 +534,9 @@ Op binary(void (*vjp)(const Vjp&), uint32_t reads) {
 struct Add {
   static constexpr const char* name = "add";
   template <class T>
-  static T f(T a, T b) { return a + b; }
+  static T f(T a, T b) {
+    return a + b;
+  }
 };
 const Op add_op = binary<Add>(
     [](const Vjp& v) {
@@ -500,7 +548,9 @@ const Op add_op = binary<Add>(
 struct Sub {
   static constexpr const char* name = "sub";
   template <class T>
-  static T f(T a, T b) { return a - b; }
+  static T f(T a, T b) {
+    return a - b;
+  }
 };
 const Op sub_op = binary<Sub>(
     [](const Vjp& v) {
@@ -512,7 +562,9 @@ const Op sub_op = binary<Sub>(
 struct Mul {
   static constexpr const char* name = "mul";
   template <class T>
-  static T f(T a, T b) { return a * b; }
+  static T f(T a, T b) {
+    return a * b;
+  }
 };
 const Op mul_op = binary<Mul>(
     [](const Vjp& v) {
@@ -524,7 +576,9 @@ const Op mul_op = binary<Mul>(
 struct Div {
   static constexpr const char* name = "div";
   template <class T>
-  static T f(T a, T b) { return a / b; }
+  static T f(T a, T b) {
+    return a / b;
+  }
 };
 const Op div_op = binary<Div>(
     [](const Vjp& v) {
@@ -535,12 +589,14 @@ const Op div_op = binary<Div>(
     3);
 
 const RegisterOp registrations[] = {
-    RegisterOp(exp_op),       RegisterOp(expm1_op),     RegisterOp(log_op),     RegisterOp(sqrt_op),
-    RegisterOp(square_op),    RegisterOp(reciprocal_op), RegisterOp(sin_op),    RegisterOp(cos_op),
-    RegisterOp(tanh_op),      RegisterOp(erf_op),       RegisterOp(sigmoid_op), RegisterOp(softplus_op),
-    RegisterOp(step_op),      RegisterOp(relu_op),      RegisterOp(gelu_erf_op), RegisterOp(gelu_tanh_op),
-    RegisterOp(silu_op),      RegisterOp(affine_op),    RegisterOp(pow_op),     RegisterOp(cast_op),
-    RegisterOp(add_op),       RegisterOp(sub_op),       RegisterOp(mul_op),     RegisterOp(div_op)};
+    RegisterOp(exp_op),       RegisterOp(expm1_op),   RegisterOp(log_op),
+    RegisterOp(sqrt_op),      RegisterOp(square_op),  RegisterOp(reciprocal_op),
+    RegisterOp(sin_op),       RegisterOp(cos_op),     RegisterOp(tanh_op),
+    RegisterOp(erf_op),       RegisterOp(sigmoid_op), RegisterOp(softplus_op),
+    RegisterOp(step_op),      RegisterOp(relu_op),    RegisterOp(gelu_erf_op),
+    RegisterOp(gelu_tanh_op), RegisterOp(silu_op),    RegisterOp(affine_op),
+    RegisterOp(pow_op),       RegisterOp(cast_op),    RegisterOp(add_op),
+    RegisterOp(sub_op),       RegisterOp(mul_op),     RegisterOp(div_op)};
 
 }  // namespace
 

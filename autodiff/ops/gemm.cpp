@@ -40,11 +40,11 @@ void blas_gemm(const Gemm& g) {
     const T* b = static_cast<const T*>(g.b) + i * g.stride_b;
     T* c = static_cast<T*>(g.c) + i * g.stride_c;
     if constexpr (std::is_same_v<T, float>) {
-      cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, static_cast<int>(g.lda), b, static_cast<int>(g.ldb), beta,
-                  c, static_cast<int>(g.ldc));
+      cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, static_cast<int>(g.lda), b,
+                  static_cast<int>(g.ldb), beta, c, static_cast<int>(g.ldc));
     } else {
-      cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, static_cast<int>(g.lda), b, static_cast<int>(g.ldb), beta,
-                  c, static_cast<int>(g.ldc));
+      cblas_dgemm(CblasRowMajor, ta, tb, m, n, k, 1, a, static_cast<int>(g.lda), b,
+                  static_cast<int>(g.ldb), beta, c, static_cast<int>(g.ldc));
     }
   }
 }
@@ -70,7 +70,8 @@ struct Key {
 struct KeyHash {
   std::size_t operator()(const Key& key) const {
     uint64_t h = 1469598103934665603ull;
-    for (int64_t v : std::bit_cast<std::array<int64_t, 11>>(key)) h = (h ^ static_cast<uint64_t>(v)) * 1099511628211ull;
+    for (int64_t v : std::bit_cast<std::array<int64_t, 11>>(key))
+      h = (h ^ static_cast<uint64_t>(v)) * 1099511628211ull;
     return h;
   }
 };
@@ -80,8 +81,8 @@ struct Primitive {
   memory a, b, c, scratch;
 };
 
-memory::desc matrix(int64_t batch, int64_t rows, int64_t cols, int64_t ld, bool transposed, int64_t stride,
-                    memory::data_type type) {
+memory::desc matrix(int64_t batch, int64_t rows, int64_t cols, int64_t ld, bool transposed,
+                    int64_t stride, memory::data_type type) {
   const int64_t row_step = transposed ? 1 : ld, col_step = transposed ? ld : 1;
   if (batch == 1) return {{rows, cols}, type, memory::dims{row_step, col_step}};
   return {{batch, rows, cols}, type, memory::dims{stride, row_step, col_step}};
@@ -90,7 +91,16 @@ memory::desc matrix(int64_t batch, int64_t rows, int64_t cols, int64_t ld, bool 
 /// One-thread primitives, one cache a thread: primitives are not executed by two threads at once.
 Primitive& primitive_for(const Gemm& g, bool bf16) {
   thread_local std::unordered_map<Key, Primitive, KeyHash> cache;
-  const Key key{g.m,  g.n, g.k, g.lda, g.ldb, g.ldc, g.batch, g.stride_a, g.stride_b, g.stride_c,
+  const Key key{g.m,
+                g.n,
+                g.k,
+                g.lda,
+                g.ldb,
+                g.ldc,
+                g.batch,
+                g.stride_a,
+                g.stride_b,
+                g.stride_c,
                 g.transpose_a | g.transpose_b << 1 | g.accumulate << 2 | bf16 << 3};
   auto [it, fresh] = cache.try_emplace(key);
   if (!fresh) return it->second;
@@ -101,7 +111,8 @@ Primitive& primitive_for(const Gemm& g, bool bf16) {
   const auto c = matrix(g.batch, g.m, g.n, g.ldc, false, g.stride_c, memory::data_type::f32);
   const auto b_full = g.batch > 1 && !g.stride_b
                           ? memory::desc({1, g.k, g.n}, in,
-                                         memory::dims{g.k * g.n, g.transpose_b ? 1 : g.ldb, g.transpose_b ? g.ldb : 1})
+                                         memory::dims{g.k * g.n, g.transpose_b ? 1 : g.ldb,
+                                                      g.transpose_b ? g.ldb : 1})
                           : b;
   dnnl::primitive_attr attr;
   if (g.accumulate) {
@@ -119,7 +130,8 @@ Primitive& primitive_for(const Gemm& g, bool bf16) {
 }
 
 void onednn_block(const Gemm& g, bool bf16) {
-  if (g.batch > 1 && g.stride_a == 0) {  // one matrix times a batch: oneDNN broadcasts only the other way
+  if (g.batch > 1 &&
+      g.stride_a == 0) {  // one matrix times a batch: oneDNN broadcasts only the other way
     const std::size_t item = bf16 ? 2 : 4;
     for (int64_t i = 0; i < g.batch; ++i) {
       Gemm one = g;
@@ -134,7 +146,8 @@ void onednn_block(const Gemm& g, bool bf16) {
   p.a.set_data_handle(const_cast<void*>(g.a));
   p.b.set_data_handle(const_cast<void*>(g.b));
   p.c.set_data_handle(g.c);
-  p.primitive.execute(stream(), {{DNNL_ARG_SRC, p.a}, {DNNL_ARG_WEIGHTS, p.b}, {DNNL_ARG_DST, p.c}});
+  p.primitive.execute(stream(),
+                      {{DNNL_ARG_SRC, p.a}, {DNNL_ARG_WEIGHTS, p.b}, {DNNL_ARG_DST, p.c}});
 }
 
 /// Rounds to bfloat16, to nearest even; NaN stays NaN.
@@ -144,7 +157,8 @@ Tensor to_bf16(const void* from, int64_t n) {
   const auto* bits = static_cast<const uint32_t*>(from);
   parallel_for(n, kGrain, [=](int64_t b, int64_t e) {
     for (int64_t i = b; i < e; ++i) {
-      const uint32_t rounded = (bits[i] + 0x7fffu + (bits[i] >> 16 & 1u)) >> 16, quiet = bits[i] >> 16 | 0x40u;
+      const uint32_t rounded = (bits[i] + 0x7fffu + (bits[i] >> 16 & 1u)) >> 16,
+                     quiet = bits[i] >> 16 | 0x40u;
       to[i] = static_cast<uint16_t>((bits[i] & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
     }
   });
@@ -157,14 +171,15 @@ Tensor transposed(const float* b, int64_t n, int64_t k, int64_t ldb) {
   Tensor t = Tensor::empty({k, n});
   float* to = t.mutable_data<float>();
   constexpr int64_t W = kLanes<float>;
-  parallel_for((n + W - 1) / W, std::max<int64_t>(1, kGrain / (W * k)), [=](int64_t first, int64_t last) {
-    for (int64_t j = first * W; j < std::min(n, last * W); j += W) {
-      const int64_t whole = j + W <= n ? k / W * W : 0;
-      if (whole > 0) tile_transpose(W, whole, b + j * ldb, ldb, to + j, n);
-      for (int64_t r = j; r < std::min(n, j + W); ++r)
-        for (int64_t p = whole; p < k; ++p) to[p * n + r] = b[r * ldb + p];
-    }
-  });
+  parallel_for((n + W - 1) / W, std::max<int64_t>(1, kGrain / (W * k)),
+               [=](int64_t first, int64_t last) {
+                 for (int64_t j = first * W; j < std::min(n, last * W); j += W) {
+                   const int64_t whole = j + W <= n ? k / W * W : 0;
+                   if (whole > 0) tile_transpose(W, whole, b + j * ldb, ldb, to + j, n);
+                   for (int64_t r = j; r < std::min(n, j + W); ++r)
+                     for (int64_t p = whole; p < k; ++p) to[p * n + r] = b[r * ldb + p];
+                 }
+               });
   return t;
 }
 
@@ -182,8 +197,8 @@ bool own_bf16(const Gemm& g) {
 
 template <class F>
 void in_one_thread_blocks(const Gemm& g, std::size_t item_a, std::size_t item_c, F&& block) {
-  const double work = static_cast<double>(g.batch) * static_cast<double>(g.m) * static_cast<double>(g.n) *
-                      static_cast<double>(g.k);
+  const double work = static_cast<double>(g.batch) * static_cast<double>(g.m) *
+                      static_cast<double>(g.n) * static_cast<double>(g.k);
   if (work < kSmallProduct) {
     block(g);
     return;
@@ -194,8 +209,10 @@ void in_one_thread_blocks(const Gemm& g, std::size_t item_a, std::size_t item_c,
     parallel_for(g.batch, each, [&](int64_t b, int64_t e) {
       Gemm part = g;
       part.batch = e - b;
-      part.a = static_cast<const std::byte*>(g.a) + static_cast<std::size_t>(b * g.stride_a) * item_a;
-      part.b = static_cast<const std::byte*>(g.b) + static_cast<std::size_t>(b * g.stride_b) * item_a;
+      part.a =
+          static_cast<const std::byte*>(g.a) + static_cast<std::size_t>(b * g.stride_a) * item_a;
+      part.b =
+          static_cast<const std::byte*>(g.b) + static_cast<std::size_t>(b * g.stride_b) * item_a;
       part.c = static_cast<std::byte*>(g.c) + static_cast<std::size_t>(b * g.stride_c) * item_c;
       block(part);
     });
@@ -210,11 +227,13 @@ void in_one_thread_blocks(const Gemm& g, std::size_t item_a, std::size_t item_c,
     Gemm part = g;
     if (by_rows) {
       part.m = e - b;
-      part.a = static_cast<const std::byte*>(g.a) + static_cast<std::size_t>(g.transpose_a ? b : b * g.lda) * item_a;
+      part.a = static_cast<const std::byte*>(g.a) +
+               static_cast<std::size_t>(g.transpose_a ? b : b * g.lda) * item_a;
       part.c = static_cast<std::byte*>(g.c) + static_cast<std::size_t>(b * g.ldc) * item_c;
     } else {
       part.n = e - b;
-      part.b = static_cast<const std::byte*>(g.b) + static_cast<std::size_t>(g.transpose_b ? b * g.ldb : b) * item_a;
+      part.b = static_cast<const std::byte*>(g.b) +
+               static_cast<std::size_t>(g.transpose_b ? b * g.ldb : b) * item_a;
       part.c = static_cast<std::byte*>(g.c) + static_cast<std::size_t>(b) * item_c;
     }
     block(part);
@@ -256,8 +275,9 @@ void gemm(const Gemm& g, DType dtype) {
     if (g.accumulate) return;
     for (int64_t i = 0; i < g.batch; ++i)
       for (int64_t r = 0; r < g.m; ++r)
-        std::memset(static_cast<std::byte*>(g.c) + static_cast<std::size_t>(i * g.stride_c + r * g.ldc) * item, 0,
-                    static_cast<std::size_t>(g.n) * item);
+        std::memset(static_cast<std::byte*>(g.c) +
+                        static_cast<std::size_t>(i * g.stride_c + r * g.ldc) * item,
+                    0, static_cast<std::size_t>(g.n) * item);
     return;
   }
   // In f32 also where products are rounded to bf16: reading W once costs less than rounding it.

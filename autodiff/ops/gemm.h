@@ -1,5 +1,6 @@
 // The one seam for matrix products: oneDNN (f32, bf16) where built in, else OpenBLAS. f64 always
-// OpenBLAS. Linear maps of at most four rows: gemv.h. Row-major; row strides in elements; batches by stride.
+// OpenBLAS. Linear maps of at most four rows: gemv.h. Row-major; row strides in elements; batches
+// by stride.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -22,14 +22,15 @@ void check_index(const char* where, const Tensor& index, int64_t limit) {
         name(index.dtype()));
   const int32_t* p = index.data<int32_t>();
   for (int64_t i = 0; i < index.numel(); ++i)
-    check(p[i] >= 0 && p[i] < limit, where, "index ", p[i], " at position ", i, " of ", index.shape(),
-          " is outside [0, ", limit, ")");
+    check(p[i] >= 0 && p[i] < limit, where, "index ", p[i], " at position ", i, " of ",
+          index.shape(), " is outside [0, ", limit, ")");
 }
 
 Tensor sample_index(int64_t n, int64_t limit, const Rng& rng) {
   Tensor t = Tensor::empty({n}, DType::i32);
   for (int64_t i = 0; i < n; ++i)
-    t.mutable_data<int32_t>()[i] = static_cast<int32_t>(rng.below(static_cast<uint64_t>(limit), static_cast<uint64_t>(i)));
+    t.mutable_data<int32_t>()[i] =
+        static_cast<int32_t>(rng.below(static_cast<uint64_t>(limit), static_cast<uint64_t>(i)));
   return t;
 }
 
@@ -44,7 +45,8 @@ const Op take_op = [] {
   op.name = "take";
   op.infer = [](const Call& call, Outputs& out) {
     const Shape& table = call.shape(0);
-    check(call.in[0].is_float() && table.rank() >= 1, "take", "needs a floating-point table, got ", table);
+    check(call.in[0].is_float() && table.rank() >= 1, "take", "needs a floating-point table, got ",
+          table);
     check_index("take", call.in[1], table[0]);
     out.add(joined(call.shape(1), table.part(1, table.rank())), call.in[0].dtype());
   };
@@ -54,9 +56,11 @@ const Op take_op = [] {
     const auto* from = static_cast<const std::byte*>(call.in[0].raw());
     auto* to = static_cast<std::byte*>(out[0].mutable_raw());
     const int32_t* index = call.in[1].data<int32_t>();
-    parallel_for(n, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, row)), [=](int64_t b, int64_t e) {
-      for (int64_t i = b; i < e; ++i) std::memcpy(to + i * row, from + index[i] * row, row);
-    });
+    parallel_for(n, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, row)),
+                 [=](int64_t b, int64_t e) {
+                   for (int64_t i = b; i < e; ++i)
+                     std::memcpy(to + i * row, from + index[i] * row, row);
+                 });
   };
   op.vjp = [](const Vjp& v) {
     if (v.needs[0]) v.dx[0] = scatter_add(v.g, v.in[1], v.in[0].dim(0));
@@ -80,8 +84,8 @@ const Op scatter_add_op = [] {
     const Shape& x = call.shape(0);
     const Shape& index = call.shape(1);
     const int64_t rows = call.attrs.as<RowsAttrs>().rows;
-    check(call.in[0].is_float() && x.rank() >= index.rank() && x.part(0, index.rank()) == index, "scatter_add",
-          "rows ", x, " do not match their index ", index);
+    check(call.in[0].is_float() && x.rank() >= index.rank() && x.part(0, index.rank()) == index,
+          "scatter_add", "rows ", x, " do not match their index ", index);
     check_index("scatter_add", call.in[1], rows);
     Shape to{rows};
     out.add(joined(to, x.part(index.rank(), x.rank())), call.in[0].dtype());
@@ -108,11 +112,15 @@ const Op scatter_add_op = [] {
   };
   op.reads = 2;
   op.samples = [](DType dtype, int64_t width, const Rng& rng) -> std::vector<Sample> {
-    return {{{rng.normal({7, width}, dtype), sample_index(7, 5, rng)}, Attrs::of(RowsAttrs{5}), ""}};
+    return {
+        {{rng.normal({7, width}, dtype), sample_index(7, 5, rng)}, Attrs::of(RowsAttrs{5}), ""}};
   };
   op.bad_samples = []() -> std::vector<Sample> {
-    return {{{Tensor::zeros({3, 2}), Tensor::from<int32_t>({0, 1})}, Attrs::of(RowsAttrs{4}), "count"},
-            {{Tensor::zeros({2, 2}), Tensor::from<int32_t>({0, 4})}, Attrs::of(RowsAttrs{4}), "out of range"}};
+    return {
+        {{Tensor::zeros({3, 2}), Tensor::from<int32_t>({0, 1})}, Attrs::of(RowsAttrs{4}), "count"},
+        {{Tensor::zeros({2, 2}), Tensor::from<int32_t>({0, 4})},
+         Attrs::of(RowsAttrs{4}),
+         "out of range"}};
   };
   return op;
 }();
@@ -122,8 +130,8 @@ const Op pick_op = [] {
   op.name = "pick";
   op.infer = [](const Call& call, Outputs& out) {
     const Shape& x = call.shape(0);
-    check(call.in[0].is_float() && x.rank() >= 1 && x.part(0, x.rank() - 1) == call.shape(1), "pick", "rows of ",
-          x, " do not match their index ", call.shape(1));
+    check(call.in[0].is_float() && x.rank() >= 1 && x.part(0, x.rank() - 1) == call.shape(1),
+          "pick", "rows of ", x, " do not match their index ", call.shape(1));
     check_index("pick", call.in[1], x[-1]);
     out.add(call.shape(1), call.in[0].dtype());
   };
@@ -156,8 +164,8 @@ const Op place_op = [] {
   op.name = "place";
   op.infer = [](const Call& call, Outputs& out) {
     const int64_t width = call.attrs.as<RowsAttrs>().rows;
-    check(call.in[0].is_float() && call.shape(0) == call.shape(1), "place", "values ", call.shape(0),
-          " do not match their index ", call.shape(1));
+    check(call.in[0].is_float() && call.shape(0) == call.shape(1), "place", "values ",
+          call.shape(0), " do not match their index ", call.shape(1));
     check_index("place", call.in[1], width);
     out.add(joined(call.shape(1), {width}), call.in[0].dtype());
   };
@@ -177,10 +185,13 @@ const Op place_op = [] {
   op.reads = 2;
   op.flops = [](const Call&) { return 0.0; };
   op.samples = [](DType dtype, int64_t width, const Rng& rng) -> std::vector<Sample> {
-    return {{{rng.normal({5}, dtype), sample_index(5, width, rng)}, Attrs::of(RowsAttrs{width}), ""}};
+    return {
+        {{rng.normal({5}, dtype), sample_index(5, width, rng)}, Attrs::of(RowsAttrs{width}), ""}};
   };
   op.bad_samples = []() -> std::vector<Sample> {
-    return {{{Tensor::zeros({2}), Tensor::from<int32_t>({0, 3})}, Attrs::of(RowsAttrs{3}), "out of range"}};
+    return {{{Tensor::zeros({2}), Tensor::from<int32_t>({0, 3})},
+             Attrs::of(RowsAttrs{3}),
+             "out of range"}};
   };
   return op;
 }();
@@ -194,9 +205,10 @@ const Op where_op = [] {
   op.name = "where_mask";
   op.infer = [](const Call& call, Outputs& out) {
     check(call.in[0].is_float() && call.in[1].dtype() == DType::i32, "where_mask",
-          "needs a floating-point input and an i32 mask, got ", call.shape(0), " and ", call.shape(1));
-    check(broadcast(call.shape(0), call.shape(1), "where_mask") == call.shape(0), "where_mask", "mask ",
-          call.shape(1), " is larger than ", call.shape(0));
+          "needs a floating-point input and an i32 mask, got ", call.shape(0), " and ",
+          call.shape(1));
+    check(broadcast(call.shape(0), call.shape(1), "where_mask") == call.shape(0), "where_mask",
+          "mask ", call.shape(1), " is larger than ", call.shape(0));
     out.add(call.shape(0), call.in[0].dtype());
   };
   op.forward = [](const Call& call, std::span<Tensor> out) {
@@ -220,17 +232,18 @@ const Op where_op = [] {
       }
       const int last = s.rank() - 1;
       const int64_t n = s[last], step = strides[last], rows = n ? s.numel() / n : 0;
-      parallel_for(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, n)), [&](int64_t b, int64_t e) {
-        for (int64_t row = b; row < e; ++row) {
-          int64_t rest = row, at = 0;
-          for (int d = last - 1; d >= 0; --d) {
-            at += rest % s[d] * strides[d];
-            rest /= s[d];
-          }
-          for (int64_t i = 0; i < n; ++i)
-            y[row * n + i] = mask[at + i * step] ? x[row * n + i] : static_cast<T>(other);
-        }
-      });
+      parallel_for(
+          rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, n)), [&](int64_t b, int64_t e) {
+            for (int64_t row = b; row < e; ++row) {
+              int64_t rest = row, at = 0;
+              for (int d = last - 1; d >= 0; --d) {
+                at += rest % s[d] * strides[d];
+                rest /= s[d];
+              }
+              for (int64_t i = 0; i < n; ++i)
+                y[row * n + i] = mask[at + i * step] ? x[row * n + i] : static_cast<T>(other);
+            }
+          });
     });
   };
   op.vjp = [](const Vjp& v) {
@@ -239,19 +252,27 @@ const Op where_op = [] {
   op.reads = 2;
   op.flops = [](const Call&) { return 0.0; };
   op.samples = [](DType dtype, int64_t width, const Rng& rng) -> std::vector<Sample> {
-    return {{{rng.normal({2, 3, width}, dtype), sample_index(width, 2, rng)}, Attrs::of(WhereAttrs{0.5}), "row"},
+    return {{{rng.normal({2, 3, width}, dtype), sample_index(width, 2, rng)},
+             Attrs::of(WhereAttrs{0.5}),
+             "row"},
             {{rng.normal({2, width}, dtype), sample_index(2, 2, rng).viewed_as({2, 1})},
-             Attrs::of(WhereAttrs{-3}), "column"}};
+             Attrs::of(WhereAttrs{-3}),
+             "column"}};
   };
   op.bad_samples = []() -> std::vector<Sample> {
-    return {{{Tensor::zeros({2, 3}), Tensor::zeros({4}, DType::i32)}, Attrs::of(WhereAttrs{0}), "mask shape"},
-            {{Tensor::zeros({3}), Tensor::zeros({2, 3}, DType::i32)}, Attrs::of(WhereAttrs{0}), "mask larger"}};
+    return {{{Tensor::zeros({2, 3}), Tensor::zeros({4}, DType::i32)},
+             Attrs::of(WhereAttrs{0}),
+             "mask shape"},
+            {{Tensor::zeros({3}), Tensor::zeros({2, 3}, DType::i32)},
+             Attrs::of(WhereAttrs{0}),
+             "mask larger"}};
   };
   return op;
 }();
 
-const RegisterOp registrations[] = {RegisterOp(take_op), RegisterOp(scatter_add_op), RegisterOp(pick_op),
-                                    RegisterOp(place_op), RegisterOp(where_op)};
+const RegisterOp registrations[] = {RegisterOp(take_op), RegisterOp(scatter_add_op),
+                                    RegisterOp(pick_op), RegisterOp(place_op),
+                                    RegisterOp(where_op)};
 
 }  // namespace
 

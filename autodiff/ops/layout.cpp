@@ -11,7 +11,9 @@ namespace kindred {
 
 namespace {
 
-Tensor sample_of(const Shape& shape, DType dtype, const Rng& rng) { return rng.normal(shape, dtype); }
+Tensor sample_of(const Shape& shape, DType dtype, const Rng& rng) {
+  return rng.normal(shape, dtype);
+}
 
 void need_float(const char* where, const Call& call) {
   for (const Tensor& t : call.in)
@@ -34,11 +36,13 @@ int normal_dim(const Shape& s, int dim, const char* where) {
 }
 
 /// Copies `rows` runs of `bytes` bytes between two strided places.
-void copy_runs(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride, int64_t rows,
-               int64_t bytes) {
-  parallel_for(rows, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, bytes)), [=](int64_t b, int64_t e) {
-    for (int64_t r = b; r < e; ++r) std::memcpy(to + r * to_stride, from + r * from_stride, bytes);
-  });
+void copy_runs(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride,
+               int64_t rows, int64_t bytes) {
+  parallel_for(rows, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, bytes)),
+               [=](int64_t b, int64_t e) {
+                 for (int64_t r = b; r < e; ++r)
+                   std::memcpy(to + r * to_stride, from + r * from_stride, bytes);
+               });
 }
 
 struct ShapeAttrs {
@@ -66,7 +70,9 @@ const Op identity_op = [] {
   op.samples = [](DType dtype, int64_t width, const Rng& rng) -> std::vector<Sample> {
     return {{{sample_of({width}, dtype, rng)}, {}, ""}};
   };
-  op.bad_samples = []() -> std::vector<Sample> { return {{{Tensor::zeros({2}, DType::i32)}, {}, "i32"}}; };
+  op.bad_samples = []() -> std::vector<Sample> {
+    return {{{Tensor::zeros({2}, DType::i32)}, {}, "i32"}};
+  };
   return op;
 }();
 
@@ -100,25 +106,27 @@ struct PermuteAttrs {
 };
 
 template <class T>
-void permute_kernel(const T* __restrict x, T* __restrict y, const Shape& to, const int64_t* strides) {
+void permute_kernel(const T* __restrict x, T* __restrict y, const Shape& to,
+                    const int64_t* strides) {
   const int last = to.rank() - 1;
   const int64_t n = to[last], step = strides[last];
   const int64_t rows = n ? to.numel() / n : 0;
-  parallel_for(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, n)), [&](int64_t b, int64_t e) {
-    for (int64_t row = b; row < e; ++row) {
-      int64_t rest = row, at = 0;
-      for (int d = last - 1; d >= 0; --d) {
-        at += rest % to[d] * strides[d];
-        rest /= to[d];
-      }
-      T* __restrict out = y + row * n;
-      if (step == 1) {
-        std::memcpy(out, x + at, n * sizeof(T));
-      } else {
-        for (int64_t i = 0; i < n; ++i) out[i] = x[at + i * step];
-      }
-    }
-  });
+  parallel_for(rows, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, n)),
+               [&](int64_t b, int64_t e) {
+                 for (int64_t row = b; row < e; ++row) {
+                   int64_t rest = row, at = 0;
+                   for (int d = last - 1; d >= 0; --d) {
+                     at += rest % to[d] * strides[d];
+                     rest /= to[d];
+                   }
+                   T* __restrict out = y + row * n;
+                   if (step == 1) {
+                     std::memcpy(out, x + at, n * sizeof(T));
+                   } else {
+                     for (int64_t i = 0; i < n; ++i) out[i] = x[at + i * step];
+                   }
+                 }
+               });
 }
 
 const Op permute_op = [] {
@@ -184,8 +192,8 @@ const Op slice_op = [] {
     need_float("slice", call);
     const auto r = call.attrs.as<RangeAttrs>();
     normal_dim(call.shape(0), r.dim, "slice");
-    check(r.a >= 0 && r.b >= 0 && r.a + r.b <= call.shape(0)[r.dim], "slice", "[", r.a, ", ", r.a + r.b,
-          ") leaves dimension ", r.dim, " of ", call.shape(0));
+    check(r.a >= 0 && r.b >= 0 && r.a + r.b <= call.shape(0)[r.dim], "slice", "[", r.a, ", ",
+          r.a + r.b, ") leaves dimension ", r.dim, " of ", call.shape(0));
     out.add(call.shape(0).with(r.dim, r.b), call.in[0].dtype());
   };
   op.forward = [](const Call& call, std::span<Tensor> out) {
@@ -203,8 +211,9 @@ const Op slice_op = [] {
   op.reads = 0;
   op.flops = [](const Call&) { return 0.0; };
   op.samples = [](DType dtype, int64_t width, const Rng& rng) -> std::vector<Sample> {
-    return {{{sample_of({3, width + 2, 2}, dtype, rng)}, Attrs::of(RangeAttrs{1, 1, width}), "middle"},
-            {{sample_of({2, width + 1}, dtype, rng)}, Attrs::of(RangeAttrs{1, 0, width}), "front"}};
+    return {
+        {{sample_of({3, width + 2, 2}, dtype, rng)}, Attrs::of(RangeAttrs{1, 1, width}), "middle"},
+        {{sample_of({2, width + 1}, dtype, rng)}, Attrs::of(RangeAttrs{1, 0, width}), "front"}};
   };
   op.bad_samples = []() -> std::vector<Sample> {
     return {{{Tensor::zeros({2, 3})}, Attrs::of(RangeAttrs{1, 2, 2}), "beyond"},
@@ -227,17 +236,19 @@ const Op pad_op = [] {
     const auto r = call.attrs.as<RangeAttrs>();
     const Extent e = extent(call.shape(0), r.dim);
     const auto item = static_cast<int64_t>(size_of(out[0].dtype()));
-    const int64_t run = e.middle * e.inner * item, before = r.a * e.inner * item, after = r.b * e.inner * item;
+    const int64_t run = e.middle * e.inner * item, before = r.a * e.inner * item,
+                  after = r.b * e.inner * item;
     auto* to = static_cast<std::byte*>(out[0].mutable_raw());
     const auto* from = static_cast<const std::byte*>(call.in[0].raw());
-    parallel_for(e.outer, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, run)), [=](int64_t b, int64_t end) {
-      for (int64_t o = b; o < end; ++o) {
-        std::byte* row = to + o * (before + run + after);
-        std::memset(row, 0, before);
-        std::memcpy(row + before, from + o * run, run);
-        std::memset(row + before + run, 0, after);
-      }
-    });
+    parallel_for(e.outer, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, run)),
+                 [=](int64_t b, int64_t end) {
+                   for (int64_t o = b; o < end; ++o) {
+                     std::byte* row = to + o * (before + run + after);
+                     std::memset(row, 0, before);
+                     std::memcpy(row + before, from + o * run, run);
+                     std::memset(row + before + run, 0, after);
+                   }
+                 });
   };
   op.vjp = [](const Vjp& v) {
     const auto r = v.attrs.as<RangeAttrs>();
@@ -271,7 +282,8 @@ const Op concat_op = [] {
       const Shape& s = call.in[i].shape();
       check(s.rank() == first.rank() && s.with(dim, 1) == first.with(dim, 1) &&
                 call.in[i].dtype() == call.in[0].dtype(),
-            "concat", "shapes ", first, " and ", s, " differ outside dimension ", dim, " or in dtype");
+            "concat", "shapes ", first, " and ", s, " differ outside dimension ", dim,
+            " or in dtype");
       total += s[dim];
     }
     out.add(first.with(dim, total), call.in[0].dtype());
@@ -283,8 +295,9 @@ const Op concat_op = [] {
     int64_t at = 0;
     for (const Tensor& t : call.in) {
       const int64_t run = t.dim(dim) * whole.inner * item;
-      copy_runs(static_cast<std::byte*>(out[0].mutable_raw()) + at, whole.middle * whole.inner * item,
-                static_cast<const std::byte*>(t.raw()), run, whole.outer, run);
+      copy_runs(static_cast<std::byte*>(out[0].mutable_raw()) + at,
+                whole.middle * whole.inner * item, static_cast<const std::byte*>(t.raw()), run,
+                whole.outer, run);
       at += run;
     }
   };
@@ -300,14 +313,19 @@ const Op concat_op = [] {
   op.reads = 0;
   op.flops = [](const Call&) { return 0.0; };
   op.samples = [](DType dtype, int64_t width, const Rng& rng) -> std::vector<Sample> {
-    return {{{sample_of({2, width, 2}, dtype, rng.split(1)), sample_of({2, 3, 2}, dtype, rng.split(2))},
-             Attrs::of(DimAttrs{1}), "middle"},
-            {{sample_of({2, width}, dtype, rng.split(1)), sample_of({2, 1}, dtype, rng.split(2)),
-              sample_of({2, 2}, dtype, rng.split(3))},
-             Attrs::of(DimAttrs{1}), "three"}};
+    return {
+        {{sample_of({2, width, 2}, dtype, rng.split(1)), sample_of({2, 3, 2}, dtype, rng.split(2))},
+         Attrs::of(DimAttrs{1}),
+         "middle"},
+        {{sample_of({2, width}, dtype, rng.split(1)), sample_of({2, 1}, dtype, rng.split(2)),
+          sample_of({2, 2}, dtype, rng.split(3))},
+         Attrs::of(DimAttrs{1}),
+         "three"}};
   };
   op.bad_samples = []() -> std::vector<Sample> {
-    return {{{Tensor::zeros({2, 3}), Tensor::zeros({3, 3})}, Attrs::of(DimAttrs{1}), "other dimension"}};
+    return {{{Tensor::zeros({2, 3}), Tensor::zeros({3, 3})},
+             Attrs::of(DimAttrs{1}),
+             "other dimension"}};
   };
   return op;
 }();
@@ -350,8 +368,8 @@ const Op flip_op = [] {
 // ---- broadcast_to / sum_to ----------------------------------------------------------------------
 
 void check_broadcastable(const Shape& small, const Shape& large, const char* where) {
-  check(small.rank() <= large.rank() && broadcast(small, large, where) == large, where, "shape ", small,
-        " does not broadcast to ", large);
+  check(small.rank() <= large.rank() && broadcast(small, large, where) == large, where, "shape ",
+        small, " does not broadcast to ", large);
 }
 
 const Op broadcast_op = [] {
@@ -385,10 +403,11 @@ const Op broadcast_op = [] {
   op.reads = 0;
   op.flops = [](const Call&) { return 0.0; };
   op.samples = [](DType dtype, int64_t width, const Rng& rng) -> std::vector<Sample> {
-    return {{{sample_of({width}, dtype, rng)}, Attrs::of(ShapeAttrs{{2, 3, width}}), "rows"},
-            {{sample_of({2, 1, width}, dtype, rng)}, Attrs::of(ShapeAttrs{{2, 3, width}}), "middle"},
-            {{sample_of({2, 3, 1}, dtype, rng)}, Attrs::of(ShapeAttrs{{2, 3, width}}), "last"},
-            {{sample_of({}, dtype, rng)}, Attrs::of(ShapeAttrs{{width}}), "scalar"}};
+    return {
+        {{sample_of({width}, dtype, rng)}, Attrs::of(ShapeAttrs{{2, 3, width}}), "rows"},
+        {{sample_of({2, 1, width}, dtype, rng)}, Attrs::of(ShapeAttrs{{2, 3, width}}), "middle"},
+        {{sample_of({2, 3, 1}, dtype, rng)}, Attrs::of(ShapeAttrs{{2, 3, width}}), "last"},
+        {{sample_of({}, dtype, rng)}, Attrs::of(ShapeAttrs{{width}}), "scalar"}};
   };
   op.bad_samples = []() -> std::vector<Sample> {
     return {{{Tensor::zeros({3})}, Attrs::of(ShapeAttrs{{2, 4}}), ""}};
@@ -449,7 +468,8 @@ Tensor slice(const Tensor& x, int dim, int64_t start, int64_t length) {
 }
 Tensor pad(const Tensor& x, int dim, int64_t before, int64_t after) {
   if (before == 0 && after == 0) return x;
-  return apply(pad_op, {x}, Attrs::of(RangeAttrs{normal_dim(x.shape(), dim, "pad"), before, after}));
+  return apply(pad_op, {x},
+               Attrs::of(RangeAttrs{normal_dim(x.shape(), dim, "pad"), before, after}));
 }
 Tensor concat(std::span<const Tensor> parts, int dim) {
   check(!parts.empty(), "concat", "nothing to join");
@@ -486,8 +506,9 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
 }
 
 namespace {
-const RegisterOp registrations[] = {RegisterOp(identity_op), RegisterOp(reshape_op), RegisterOp(permute_op),
-                                    RegisterOp(slice_op),    RegisterOp(pad_op),     RegisterOp(concat_op),
+const RegisterOp registrations[] = {RegisterOp(identity_op), RegisterOp(reshape_op),
+                                    RegisterOp(permute_op),  RegisterOp(slice_op),
+                                    RegisterOp(pad_op),      RegisterOp(concat_op),
                                     RegisterOp(flip_op),     RegisterOp(broadcast_op)};
 }  // namespace
 

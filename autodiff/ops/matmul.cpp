@@ -24,7 +24,9 @@ Product sizes(const Shape& a, const Shape& b, MatmulFlags f) {
   p.n = f.transpose_b ? b[-2] : b[-1];
   p.batched_a = a.rank() > 2;
   p.batched_b = b.rank() > 2;
-  p.batch = p.batched_a ? a.part(0, a.rank() - 2).numel() : p.batched_b ? b.part(0, b.rank() - 2).numel() : 1;
+  p.batch = p.batched_a   ? a.part(0, a.rank() - 2).numel()
+            : p.batched_b ? b.part(0, b.rank() - 2).numel()
+                          : 1;
   // A batch of a times one shared matrix is one tall product.
   if (p.batched_a && !p.batched_b && !f.transpose_a) {
     p.m *= p.batch;
@@ -37,15 +39,16 @@ Product sizes(const Shape& a, const Shape& b, MatmulFlags f) {
 void infer_matmul(const Call& call, Outputs& out) {
   const auto f = call.attrs.as<MatmulFlags>();
   const Shape &a = call.shape(0), &b = call.shape(1);
-  check(call.in[0].is_float() && call.in[0].dtype() == call.in[1].dtype() && a.rank() >= 2 && b.rank() >= 2,
-        "matmul", "needs two matrices of one floating-point dtype, got ", a, ' ', name(call.in[0].dtype()),
-        " and ", b, ' ', name(call.in[1].dtype()));
+  check(call.in[0].is_float() && call.in[0].dtype() == call.in[1].dtype() && a.rank() >= 2 &&
+            b.rank() >= 2,
+        "matmul", "needs two matrices of one floating-point dtype, got ", a, ' ',
+        name(call.in[0].dtype()), " and ", b, ' ', name(call.in[1].dtype()));
   const Shape batch_a = a.part(0, a.rank() - 2), batch_b = b.part(0, b.rank() - 2);
-  check(batch_a == batch_b || batch_a.rank() == 0 || batch_b.rank() == 0, "matmul", "batches of ", a, " and ", b,
-        " differ");
+  check(batch_a == batch_b || batch_a.rank() == 0 || batch_b.rank() == 0, "matmul", "batches of ",
+        a, " and ", b, " differ");
   const int64_t ka = f.transpose_a ? a[-2] : a[-1], kb = f.transpose_b ? b[-1] : b[-2];
-  check(ka == kb, "matmul", "inner sizes ", ka, " and ", kb, " of ", a, f.transpose_a ? "^T" : "", " and ", b,
-        f.transpose_b ? "^T" : "", " differ");
+  check(ka == kb, "matmul", "inner sizes ", ka, " and ", kb, " of ", a, f.transpose_a ? "^T" : "",
+        " and ", b, f.transpose_b ? "^T" : "", " differ");
   Shape to = batch_a.rank() ? batch_a : batch_b;
   to.push_back(f.transpose_a ? a[-1] : a[-2]);
   to.push_back(f.transpose_b ? b[-2] : b[-1]);
@@ -85,7 +88,8 @@ void forward_matmul(const Call& call, std::span<Tensor> out) {
 Tensor product_for(const Tensor& x, const Tensor& y, MatmulFlags f, const Shape& operand) {
   const bool batched = x.rank() > 2 || y.rank() > 2;
   if (!batched || operand.rank() > 2) return matmul(x, y, f);
-  if (f.transpose_a && !f.transpose_b && x.rank() == y.rank())  // sum_b x_b^T y_b is one product of stacked rows
+  if (f.transpose_a && !f.transpose_b &&
+      x.rank() == y.rank())  // sum_b x_b^T y_b is one product of stacked rows
     return matmul(reshape(x, {-1, x.dim(-1)}), reshape(y, {-1, y.dim(-1)}), f);
   const Tensor each = matmul(x, y, f);
   return reshape(sum(reshape(each, {-1, operand.numel()}), 0), operand);
@@ -117,16 +121,18 @@ const Op matmul_op = [] {
       auto batched = [](const Shape& s) { return Shape{2, s[0], s[1]}; };
       const std::string label = std::to_string(k);
       samples.push_back({{t(a, "a"), t(b, "b")}, Attrs::of(f), "plain " + label});
-      samples.push_back({{t(batched(a), "a"), t(batched(b), "b")}, Attrs::of(f), "batched " + label});
+      samples.push_back(
+          {{t(batched(a), "a"), t(batched(b), "b")}, Attrs::of(f), "batched " + label});
       samples.push_back({{t(batched(a), "a"), t(b, "b")}, Attrs::of(f), "shared b " + label});
       samples.push_back({{t(a, "a"), t(batched(b), "b")}, Attrs::of(f), "shared a " + label});
     }
     return samples;
   };
   op.bad_samples = []() -> std::vector<Sample> {
-    return {{{Tensor::zeros({2, 3}), Tensor::zeros({4, 2})}, Attrs::of(MatmulFlags{}), "inner"},
-            {{Tensor::zeros({2, 2, 3}), Tensor::zeros({3, 3, 2})}, Attrs::of(MatmulFlags{}), "batch"},
-            {{Tensor::zeros({3}), Tensor::zeros({3, 2})}, Attrs::of(MatmulFlags{}), "rank"}};
+    return {
+        {{Tensor::zeros({2, 3}), Tensor::zeros({4, 2})}, Attrs::of(MatmulFlags{}), "inner"},
+        {{Tensor::zeros({2, 2, 3}), Tensor::zeros({3, 3, 2})}, Attrs::of(MatmulFlags{}), "batch"},
+        {{Tensor::zeros({3}), Tensor::zeros({3, 2})}, Attrs::of(MatmulFlags{}), "rank"}};
   };
   return op;
 }();
@@ -138,12 +144,14 @@ const Op linear_op = [] {
   op.name = "linear";
   op.infer = [](const Call& call, Outputs& out) {
     const Shape &x = call.shape(0), &w = call.shape(1);
-    check(call.in[0].is_float() && x.rank() >= 1 && w.rank() == 2 && x[-1] == w[1], "linear", "input ", x,
-          " does not fit the weight ", w, " (out x in)");
+    check(call.in[0].is_float() && x.rank() >= 1 && w.rank() == 2 && x[-1] == w[1], "linear",
+          "input ", x, " does not fit the weight ", w, " (out x in)");
     for (const Tensor& t : call.in)
-      check(t.dtype() == call.in[0].dtype(), "linear", "dtypes of ", x, " and ", t.shape(), " differ");
+      check(t.dtype() == call.in[0].dtype(), "linear", "dtypes of ", x, " and ", t.shape(),
+            " differ");
     if (call.in.size() > 2)
-      check(call.shape(2) == Shape{w[0]}, "linear", "bias ", call.shape(2), " does not fit the weight ", w);
+      check(call.shape(2) == Shape{w[0]}, "linear", "bias ", call.shape(2),
+            " does not fit the weight ", w);
     out.add(x.with(-1, w[0]), call.in[0].dtype());
   };
   op.forward = [](const Call& call, std::span<Tensor> out) {

@@ -9,8 +9,8 @@ struct MatmulFlags {
   bool transpose_b = false;
 };
 
-/// op(a) op(b) over the last two dimensions. Leading (batch) dimensions are equal, or one of the two
-/// operands is a plain matrix shared by the whole batch.
+/// op(a) op(b) over the last two dimensions. Leading (batch) dimensions are equal, or one of the
+/// two operands is a plain matrix shared by the whole batch.
 Tensor matmul(const Tensor& a, const Tensor& b, MatmulFlags flags = {});
 /// x W^T + bias: x [..., in], weight [out, in], bias [out] or undefined.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});

@@ -45,19 +45,21 @@ void add_rows(const T* __restrict x, T* __restrict y, int64_t rows, int64_t stri
 template <class T>
 void sum_middle(const T* x, T* y, int64_t outer, int64_t middle, int64_t inner) {
   if (inner == 1) {
-    parallel_for(outer, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, middle)), [=](int64_t b, int64_t e) {
-      for (int64_t o = b; o < e; ++o) y[o] = sum_run(x + o * middle, middle);
-    });
+    parallel_for(outer, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, middle)),
+                 [=](int64_t b, int64_t e) {
+                   for (int64_t o = b; o < e; ++o) y[o] = sum_run(x + o * middle, middle);
+                 });
     return;
   }
   const int64_t chunks = (middle + kRows - 1) / kRows;
   if (chunks <= 1) {
-    parallel_for(outer, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, middle * inner)), [=](int64_t b, int64_t e) {
-      for (int64_t o = b; o < e; ++o) {
-        std::fill_n(y + o * inner, inner, T(0));
-        add_rows(x + o * middle * inner, y + o * inner, middle, inner, inner);
-      }
-    });
+    parallel_for(outer, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, middle * inner)),
+                 [=](int64_t b, int64_t e) {
+                   for (int64_t o = b; o < e; ++o) {
+                     std::fill_n(y + o * inner, inner, T(0));
+                     add_rows(x + o * middle * inner, y + o * inner, middle, inner, inner);
+                   }
+                 });
     return;
   }
   Tensor partial = Tensor::zeros({outer * chunks, inner}, dtype_of<T>);
@@ -65,7 +67,8 @@ void sum_middle(const T* x, T* y, int64_t outer, int64_t middle, int64_t inner) 
   parallel_for(outer * chunks, 1, [=](int64_t b, int64_t e) {
     for (int64_t c = b; c < e; ++c) {
       const int64_t o = c / chunks, first = c % chunks * kRows;
-      add_rows(x + (o * middle + first) * inner, p + c * inner, std::min(kRows, middle - first), inner, inner);
+      add_rows(x + (o * middle + first) * inner, p + c * inner, std::min(kRows, middle - first),
+               inner, inner);
     }
   });
   parallel_for(outer, 1, [=](int64_t b, int64_t e) {
@@ -131,7 +134,8 @@ const Op row_max_op = [] {
   op.infer = [](const Call& call, Outputs& out) {
     const Shape& s = call.shape(0);
     check(call.in[0].is_float() && s.rank() >= 1 && s[-1] >= 1, "row_max",
-          "needs a floating-point input with a last dimension, got ", s, ' ', name(call.in[0].dtype()));
+          "needs a floating-point input with a last dimension, got ", s, ' ',
+          name(call.in[0].dtype()));
     out.add(s.with(-1, 1), call.in[0].dtype());
   };
   op.forward = [](const Call& call, std::span<Tensor> out) {
@@ -162,7 +166,8 @@ const Op logsumexp_op = [] {
   op.infer = [](const Call& call, Outputs& out) {
     const Shape& s = call.shape(0);
     check(call.in[0].is_float() && s.rank() >= 1 && s[-1] >= 1, "logsumexp",
-          "needs a floating-point input with a last dimension, got ", s, ' ', name(call.in[0].dtype()));
+          "needs a floating-point input with a last dimension, got ", s, ' ',
+          name(call.in[0].dtype()));
     out.add(s.with(-1, 1), call.in[0].dtype());
   };
   op.forward = [](const Call& call, std::span<Tensor> out) {
@@ -170,29 +175,30 @@ const Op logsumexp_op = [] {
     dispatch_float(out[0].dtype(), [&]<class T>(T) {
       const T* x = call.in[0].data<T>();
       T* y = out[0].mutable_data<T>();
-      parallel_for(out[0].numel(), std::max<int64_t>(1, kGrain / (8 * n)), [=](int64_t b, int64_t e) {
-        for (int64_t r = b; r < e; ++r) {
-          const T* row = x + r * n;
-          T top = row[0];
-          for (int64_t i = 1; i < n; ++i) top = row[i] > top ? row[i] : top;
-          if (top == -std::numeric_limits<T>::infinity()) {
-            y[r] = top;
-            continue;
-          }
-          constexpr int kLanes = 16;
-          T lane[kLanes] = {};
-          int64_t i = 0;
-          for (; i + kLanes <= n; i += kLanes)
-            for (int k = 0; k < kLanes; ++k) lane[k] += vexp(row[i + k] - top);
-          for (int k = 0; i < n; ++i, ++k) lane[k] += vexp(row[i] - top);
-          y[r] = top + std::log(sum_run(lane, kLanes));
-        }
-      });
+      parallel_for(out[0].numel(), std::max<int64_t>(1, kGrain / (8 * n)),
+                   [=](int64_t b, int64_t e) {
+                     for (int64_t r = b; r < e; ++r) {
+                       const T* row = x + r * n;
+                       T top = row[0];
+                       for (int64_t i = 1; i < n; ++i) top = row[i] > top ? row[i] : top;
+                       if (top == -std::numeric_limits<T>::infinity()) {
+                         y[r] = top;
+                         continue;
+                       }
+                       constexpr int kLanes = 16;
+                       T lane[kLanes] = {};
+                       int64_t i = 0;
+                       for (; i + kLanes <= n; i += kLanes)
+                         for (int k = 0; k < kLanes; ++k) lane[k] += vexp(row[i + k] - top);
+                       for (int k = 0; i < n; ++i, ++k) lane[k] += vexp(row[i] - top);
+                       y[r] = top + std::log(sum_run(lane, kLanes));
+                     }
+                   });
     });
   };
   op.vjp = [](const Vjp& v) {
-    // e^(x - lse) is the softmax. An all -infinity row gives exp(nan); such rows are the business of
-    // the masked softmax, which never takes this path.
+    // e^(x - lse) is the softmax. An all -infinity row gives exp(nan); such rows are the business
+    // of the masked softmax, which never takes this path.
     v.dx[0] = mul(v.g, exp(sub(v.in[0], v.out)));
   };
   op.reads_output = true;
@@ -204,7 +210,8 @@ const Op logsumexp_op = [] {
   return op;
 }();
 
-const RegisterOp registrations[] = {RegisterOp(sum_op), RegisterOp(row_max_op), RegisterOp(logsumexp_op)};
+const RegisterOp registrations[] = {RegisterOp(sum_op), RegisterOp(row_max_op),
+                                    RegisterOp(logsumexp_op)};
 
 int normal_dim(const Tensor& x, int dim, const char* where) {
   const int d = dim < 0 ? dim + x.rank() : dim;

@@ -1,7 +1,7 @@
-// Branch-free float versions of exp, log1p, tanh, erf and the logistic function that g++ vectorises inside
-// plain loops (libm's are scalar calls, 20 times slower). Polynomials are least-squares fits on
-// Chebyshev nodes; relative error at most 3e-7. Infinities and NaN behave as in libm.
-// The double overloads are libm: f64 is the reference path.
+// Branch-free float versions of exp, log1p, tanh, erf and the logistic function that g++ vectorises
+// inside plain loops (libm's are scalar calls, 20 times slower). Polynomials are least-squares fits
+// on Chebyshev nodes; relative error at most 3e-7. Infinities and NaN behave as in libm. The double
+// overloads are libm: f64 is the reference path.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -31,14 +31,14 @@ inline SplitExp split_exp(float x) {
 inline float vexp(float x) {
   const auto [p, shifted] = split_exp(x);
   // n goes straight into the exponent of p. The bits of 12582912 vanish in the shift.
-  const float y = std::bit_cast<float>(std::bit_cast<uint32_t>(p) +
-                                       (std::bit_cast<uint32_t>(shifted) << 23));
+  const float y =
+      std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(shifted) << 23));
   const float above = x < -87.3f ? 0.f : y;
   return x <= 88.7f ? above : x + HUGE_VALF;  // also NaN
 }
 
-/// 1 / (1 + e^-x), with e^-x as in vexp but for its ends: 2^n is infinite from n = 128 on, where the
-/// result is below the smallest normal number.
+/// 1 / (1 + e^-x), with e^-x as in vexp but for its ends: 2^n is infinite from n = 128 on, where
+/// the result is below the smallest normal number.
 inline float vsigmoid(float x) {
   const auto [p, shifted] = split_exp(-x < -87.3f ? -87.3f : (-x > 89.f ? 89.f : -x));
   const int32_t n = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(12582912.f);

@@ -54,10 +54,26 @@ TEST_CASE("bench list names the rows", "[apps][bench]") {
   const Workplace at;
   const auto list = at.kindred({"bench", "list"});
   CHECK(list.status == 0);
-  for (const char* row :
-       {"gpt-nano", "gpt-char", "gpt2", "generate", "generate-char", "generate-gpt2", "s4-784", "s4-4096", "s4-784-published", "s4-4096-published", "s4d-784",
-        "s4d-4096", "unet", "unet-bits", "scores-implicit", "scores-sliced", "scores-denoising", "scores-energy", "dispatch",
-        "dispatch-grad"})
+  for (const char* row : {"gpt-nano",
+                          "gpt-char",
+                          "gpt2",
+                          "generate",
+                          "generate-char",
+                          "generate-gpt2",
+                          "s4-784",
+                          "s4-4096",
+                          "s4-784-published",
+                          "s4-4096-published",
+                          "s4d-784",
+                          "s4d-4096",
+                          "unet",
+                          "unet-bits",
+                          "scores-implicit",
+                          "scores-sliced",
+                          "scores-denoising",
+                          "scores-energy",
+                          "dispatch",
+                          "dispatch-grad"})
     CHECK_THAT(list.output, Contains(row));
   const json rows = json::parse(at.kindred({"bench", "list", "--json"}).output)["rows"];
   for (const json& row : rows)

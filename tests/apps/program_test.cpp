@@ -168,11 +168,18 @@ TEST_CASE("sample refuses what it would ignore, and looks for the folder first",
 
 TEST_CASE("a model saved as \"ssm\" when that meant ar/s4d is read as what it is", "[apps]") {
   const Workplace at;
-  const auto trained =
-      at.kindred({"train", "--json", "--out", "run", "--family", "ar/s4d", "--set", "train.steps=2",
-                  "--set", "run.threads=1", "--set", "data.name=gauss8", "--set", "data.levels=16",
-                  "--set", "data.train_limit=400", "--set", "data.test_limit=40", "--set",
-                  "model.layers=1", "--set", "model.width=8", "--set", "train.batch=8"});
+  const auto trained = at.kindred({"train",    "--json",
+                                   "--out",    "run",
+                                   "--family", "ar/s4d",
+                                   "--set",    "train.steps=2",
+                                   "--set",    "run.threads=1",
+                                   "--set",    "data.name=gauss8",
+                                   "--set",    "data.levels=16",
+                                   "--set",    "data.train_limit=400",
+                                   "--set",    "data.test_limit=40",
+                                   "--set",    "model.layers=1",
+                                   "--set",    "model.width=8",
+                                   "--set",    "train.batch=8"});
   INFO(trained.errors);
   REQUIRE(trained.status == 0);
   const std::string path = at.path("run/snapshots/step_000000000002.h5");

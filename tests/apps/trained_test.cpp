@@ -59,18 +59,23 @@ TEST_CASE("eval: a denoiser from before conditioning by film is read as it was",
 
 TEST_CASE("eval: the numbers of a diffusion model, each with its kind", "[apps]") {
   const Workplace at;
-  REQUIRE(at.kindred({"train", "--json", "--out", "run", "-f", "gaussian/mlp", "-s", "data.name=gauss8", "-s",
-                      "data.levels=16", "-s", "data.test_limit=40", "-s", "model.depth=1", "-s", "model.width=8",
-                      "-s", "train.steps=5", "--threads", "1"})
+  REQUIRE(at.kindred({"train", "--json",         "--out",     "run",
+                      "-f",    "gaussian/mlp",   "-s",        "data.name=gauss8",
+                      "-s",    "data.levels=16", "-s",        "data.test_limit=40",
+                      "-s",    "model.depth=1",  "-s",        "model.width=8",
+                      "-s",    "train.steps=5",  "--threads", "1"})
               .status == 0);
-  const auto shown = at.kindred({"eval", "run", "-s", "objective.report=all", "-s", "objective.bits=vdm"});
+  const auto shown =
+      at.kindred({"eval", "run", "-s", "objective.report=all", "-s", "objective.bits=vdm"});
   CHECK(shown.status == 0);
   CHECK_THAT(shown.output, Contains("bits/dim (bound)") && Contains("variational bound of VDM") &&
                                Contains("\n              bpd_ode ") && Contains("(estimate)") &&
                                Contains("\n              bpd_vdm ") && Contains(", prior_bpd "));
-  const json all = json::parse(at.kindred({"eval", "run", "--json", "-s", "objective.report=all"}).output);
+  const json all =
+      json::parse(at.kindred({"eval", "run", "--json", "-s", "objective.report=all"}).output);
   CHECK(all["kind"] == "estimate");
-  CHECK(all["metric_kinds"] == json{{"bpd_ode", "estimate"}, {"bpd_ode_eps", "bound"}, {"bpd_vdm", "bound"}});
+  CHECK(all["metric_kinds"] ==
+        json{{"bpd_ode", "estimate"}, {"bpd_ode_eps", "bound"}, {"bpd_vdm", "bound"}});
   CHECK(all["metrics"]["bpd_ode"].get<double>() == Approx(all["bits_per_symbol"].get<double>()));
   const auto levels = at.kindred({"eval", "run", "-s", "data.levels=8"});
   CHECK(levels.status == 4);

@@ -45,8 +45,8 @@ TEST_CASE("help goes to standard output, its absence to standard error", "[apps]
     CHECK_THAT(help.output, Contains("usage: kindred COMMAND"));
     CHECK(help.errors.empty());
   }
-  for (const char* command : {"compare", "train", "eval", "predict", "sample", "ngram", "data", "bench",
-                              "profile", "inspect", "options", "info"}) {
+  for (const char* command : {"compare", "train", "eval", "predict", "sample", "ngram", "data",
+                              "bench", "profile", "inspect", "options", "info"}) {
     const auto help = at.kindred({command, "--help"});
     INFO(command);
     CHECK(help.status == 0);
@@ -62,45 +62,45 @@ TEST_CASE("help goes to standard output, its absence to standard error", "[apps]
 
 TEST_CASE("wrong commands and flags", "[apps]") {
   const Workplace at;
-  check_refused(at,
-                {{{"trian"}, 2, "did you mean train?"},
-                 {{"xyzzy"}, 2, "unknown command \"xyzzy\""},
-                 {{"train"}, 2, "nothing says what to train; give --config FILE"},
-                 {{"train", "--frobnicate"}, 2, "'--frobnicate'"},
-                 {{"train", "--familly", "ssm"}, 2, "'--familly'; did you mean --family?"},
-                 {{"train", "--set"}, 2, "--help explains"},
-                 {{"train", "surplus"}, 2, "too many positional"},
-                 {{"train", "--threads", "x"}, 2, "--threads"},
-                 {{"train", "--threads", "-1", "-f", "ssm"}, 2, "--threads is not negative"},
-                 {{"train", "-f", "ssm", "--resume", "maybe"}, 2, "choose auto or never"},
-                 {{"compare"}, 2, "'--out' is required"},
-                 {{"compare", "--out", "x"}, 2, "name an experiment file"},
-                 {{"compare", "none.ini", "--out", "x"}, 2, "cannot open none.ini: No such file"},
-                 {{"eval"}, 2, "name a run folder or a snapshot file"},
-                 {{"sample"}, 2, "name a run folder or a snapshot file"},
-                 {{"predict"}, 2, "name a run folder or a snapshot file"},
-                 {{"inspect"}, 2, "name a snapshot file or a run folder"},
-                 {{"ngram"}, 2, "'--data' is required"},
-                 {{"data"}, 2, "a verb is missing; known: list"},
-                 {{"data", "lst"}, 2, "unknown verb \"lst\""},
-                 {{"data", "get"}, 2, "needs the name of a data set"},
-                 {{"data", "get", "cifar"}, 2, "known sources: digits"},
-                 {{"bench"}, 2, "name a row, or all"},
-                 {{"bench", "gpt-mano"}, 2, "unknown row \"gpt-mano\"; choose from gpt-nano"},
-                 {{"bench", "unet", "--precision", "f16"}, 2, "choose f32 or bf16"},
-                 {{"bench", "unet", "--threads", "-1"}, 2, "--threads is not negative"},
-                 {{"bench", "unet", "--pairs", "0"}, 2, "--pairs is at least 1"},
-                 {{"bench", "--worker"}, 2, "for the program itself"},
-                 {{"bench", "scaling", "--axis", "gpt-widht"}, 2, "choose from gpt-width, gpt-depth"},
-                 {{"bench", "scaling", "surplus"}, 2, "too many positional"},
-                 {{"bench", "scaling", "--memory", "0"}, 2, "--memory is above 0"},
-                 {{"bench", "scaling", "--precision", "f16"}, 2, "choose f32 or bf16"},
-                 {{"bench", "scaling", "--threads", "-1"}, 2, "--threads is not negative"},
-                 {{"bench", "scaling", "--out", ""}, 2, "--out is empty"},
-                 {{"bench", "scaling", "--out", "/proc/none"}, 7, "/proc/none"},
-                 {{"profile"}, 2, "nothing says what to train"},
-                 {{"profile", "-f", "ssm", "--steps", "0"}, 2, "--steps is at least 1"},
-                 {{"info", "--jsn"}, 2, "'--jsn'"}});
+  check_refused(
+      at, {{{"trian"}, 2, "did you mean train?"},
+           {{"xyzzy"}, 2, "unknown command \"xyzzy\""},
+           {{"train"}, 2, "nothing says what to train; give --config FILE"},
+           {{"train", "--frobnicate"}, 2, "'--frobnicate'"},
+           {{"train", "--familly", "ssm"}, 2, "'--familly'; did you mean --family?"},
+           {{"train", "--set"}, 2, "--help explains"},
+           {{"train", "surplus"}, 2, "too many positional"},
+           {{"train", "--threads", "x"}, 2, "--threads"},
+           {{"train", "--threads", "-1", "-f", "ssm"}, 2, "--threads is not negative"},
+           {{"train", "-f", "ssm", "--resume", "maybe"}, 2, "choose auto or never"},
+           {{"compare"}, 2, "'--out' is required"},
+           {{"compare", "--out", "x"}, 2, "name an experiment file"},
+           {{"compare", "none.ini", "--out", "x"}, 2, "cannot open none.ini: No such file"},
+           {{"eval"}, 2, "name a run folder or a snapshot file"},
+           {{"sample"}, 2, "name a run folder or a snapshot file"},
+           {{"predict"}, 2, "name a run folder or a snapshot file"},
+           {{"inspect"}, 2, "name a snapshot file or a run folder"},
+           {{"ngram"}, 2, "'--data' is required"},
+           {{"data"}, 2, "a verb is missing; known: list"},
+           {{"data", "lst"}, 2, "unknown verb \"lst\""},
+           {{"data", "get"}, 2, "needs the name of a data set"},
+           {{"data", "get", "cifar"}, 2, "known sources: digits"},
+           {{"bench"}, 2, "name a row, or all"},
+           {{"bench", "gpt-mano"}, 2, "unknown row \"gpt-mano\"; choose from gpt-nano"},
+           {{"bench", "unet", "--precision", "f16"}, 2, "choose f32 or bf16"},
+           {{"bench", "unet", "--threads", "-1"}, 2, "--threads is not negative"},
+           {{"bench", "unet", "--pairs", "0"}, 2, "--pairs is at least 1"},
+           {{"bench", "--worker"}, 2, "for the program itself"},
+           {{"bench", "scaling", "--axis", "gpt-widht"}, 2, "choose from gpt-width, gpt-depth"},
+           {{"bench", "scaling", "surplus"}, 2, "too many positional"},
+           {{"bench", "scaling", "--memory", "0"}, 2, "--memory is above 0"},
+           {{"bench", "scaling", "--precision", "f16"}, 2, "choose f32 or bf16"},
+           {{"bench", "scaling", "--threads", "-1"}, 2, "--threads is not negative"},
+           {{"bench", "scaling", "--out", ""}, 2, "--out is empty"},
+           {{"bench", "scaling", "--out", "/proc/none"}, 7, "/proc/none"},
+           {{"profile"}, 2, "nothing says what to train"},
+           {{"profile", "-f", "ssm", "--steps", "0"}, 2, "--steps is at least 1"},
+           {{"info", "--jsn"}, 2, "'--jsn'"}});
   CHECK(at.files().empty());
 }
 
@@ -202,7 +202,8 @@ TEST_CASE("options shows the values in effect, without the data's files", "[apps
       at.kindred({"options", "-f", "diffusion", "-s", "data.name=moons", "-s", "model.width=7"});
   CHECK_THAT(mlp.output, Contains("model.conditioning"));
   CHECK_THAT(mlp.output, Contains("model.width = 7 "));
-  CHECK_THAT(mlp.output, Catch::Matches("[^]*model\\.width = 7 [^\n]*\\(default (?!7\\))[0-9]+\\)[^]*"));
+  CHECK_THAT(mlp.output,
+             Catch::Matches("[^]*model\\.width = 7 [^\n]*\\(default (?!7\\))[0-9]+\\)[^]*"));
   const auto paper =
       at.kindred({"options", "-c", KINDRED_SOURCE_DIR "/experiments/paper_nanogpt_cpu.ini"});
   CHECK(paper.status == 0);

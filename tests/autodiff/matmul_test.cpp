@@ -194,8 +194,17 @@ TEST_CASE("bf16 products: every transposition, odd sizes, sums onto c, the same 
       set_gemm_precision(GemmPrecision::bf16);
       for (Tensor* c : {&one, &two}) {
         set_threads(c == &one ? 1 : 2);
-        gemm({.transpose_a = ta, .transpose_b = tb, .m = m, .n = n, .k = k, .a = a.raw(),
-              .b = b.raw(), .c = c->mutable_raw(), .lda = a.dim(1), .ldb = b.dim(1), .ldc = n,
+        gemm({.transpose_a = ta,
+              .transpose_b = tb,
+              .m = m,
+              .n = n,
+              .k = k,
+              .a = a.raw(),
+              .b = b.raw(),
+              .c = c->mutable_raw(),
+              .lda = a.dim(1),
+              .ldb = b.dim(1),
+              .ldc = n,
               .accumulate = accumulate},
              DType::f32);
       }

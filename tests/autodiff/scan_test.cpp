@@ -21,7 +21,6 @@ using namespace kindred::test;
 
 namespace {
 
-
 /// Inputs of a selective scan with steps dt in (dt_min, 0.1) and A = -1..-n.
 struct Problem {
   Tensor u, dt, A_log, B, C, D, state;

@@ -14,8 +14,7 @@
 using namespace kindred;
 using namespace kindred::test;
 
-namespace {
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE("short convolution of hand-made numbers", "[short_conv]") {
   const Tensor x = Tensor::from<double>({1, 2, 3}, {1, 3, 1});

@@ -56,8 +56,7 @@ TEST_CASE("data describe takes the options of the data set", "[data]") {
   // are copies of them.
   folder.write("train-images-idx3-ubyte", idx({4, 1, 2}, {1, 2, 1, 2, 1, 2, 1, 2}));
   folder.write("t10k-images-idx3-ubyte", idx({3, 1, 2}, {1, 2, 8, 8, 1, 2}));
-  const json images =
-      json::parse(run({"describe", "idx", "--path", folder / "", "--json"}));
+  const json images = json::parse(run({"describe", "idx", "--path", folder / "", "--json"}));
   CHECK(images["train"] == 4);
   CHECK(images["validation"] == 0);
   CHECK(images["test_images_also_in_train"] == 2);

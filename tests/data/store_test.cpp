@@ -49,15 +49,14 @@ struct Tools {
   TempFolder folder;
   Environment path{"PATH", (folder / "bin") + ":" + std::getenv("PATH")};
   void script(const std::string& name, const std::string& body) const {
-    folder.write("bin/" + name, "#!/bin/sh\necho " + name + " \"$@\" >> " +
-                                    (folder / "log") + "\n" + body + "\n");
+    folder.write("bin/" + name,
+                 "#!/bin/sh\necho " + name + " \"$@\" >> " + (folder / "log") + "\n" + body + "\n");
     fs::permissions(folder / ("bin/" + name), fs::perms::owner_all);
   }
   std::string log() const { return fs::exists(folder / "log") ? read_file(folder / "log") : ""; }
   void working(const std::string& content = kText) const {
     folder.write("content", content);
-    const std::string unpack =
-        "mkdir -p share && cp " + (folder / "content") + " share/sample.txt";
+    const std::string unpack = "mkdir -p share && cp " + (folder / "content") + " share/sample.txt";
     script("apt-get", "echo archive > sample_1_all.deb");
     script("dpkg-deb", unpack);
     script("npm", "echo archive > sample-pack-1.0.0.tgz");

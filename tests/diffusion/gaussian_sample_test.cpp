@@ -212,10 +212,9 @@ TEST_CASE("sample options that do not fit are refused with the way out", "[gauss
   CHECK_THAT(bad([](SamplingConfig& s) { s.churn = -1; }), has("churn"));
   CHECK_THAT(bad([](SamplingConfig& s) { s.snr = 0; }), has("snr"));
   CHECK_THAT(bad([](SamplingConfig& s) { s.steps = 1; }), has("at least 2 steps"));
-  CHECK_THAT(bad([](SamplingConfig& s) {
-               s.sampler = "pc", s.predictor = "none", s.corrector_steps = 0;
-             }),
-             has("does nothing"));
+  CHECK_THAT(
+      bad([](SamplingConfig& s) { s.sampler = "pc", s.predictor = "none", s.corrector_steps = 0; }),
+      has("does nothing"));
 
   // Steps that blow up give an error, not a picture.
   GaussianConfig wild = config_of(false);

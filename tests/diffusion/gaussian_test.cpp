@@ -179,8 +179,8 @@ TEST_CASE("objective: likelihood of dequantised symbols is the closed form", "[g
   CHECK(result.bits.size() == 20);
   CHECK(result.evaluations > 8);
   CHECK_THAT(result.note, Catch::Contains("rtol") && Catch::Contains("rademacher") &&
-                              Catch::Contains("16 levels") && Catch::Contains("network evaluations") &&
-                              Catch::Contains("at most"));
+                              Catch::Contains("16 levels") &&
+                              Catch::Contains("network evaluations") && Catch::Contains("at most"));
 
   const Tensor y = dequantise(dataset->elements(data::Split::test, 0, 20).symbols, 16,
                               Rng(6).split("dequantise"));
@@ -213,7 +213,8 @@ TEST_CASE("objective: three numbers with their kinds, parts and errors", "[gauss
   const auto dataset = symbols_dataset(20);
   const auto score = [&](const std::string& bits, const harness::LikelihoodOptions& options) {
     config.likelihood.bits = bits;
-    return GaussianObjective(image_spec(16), harness::AnyBackbone(OracleBackbone{-0.1, 0.55, 0.6}), config)
+    return GaussianObjective(image_spec(16), harness::AnyBackbone(OracleBackbone{-0.1, 0.55, 0.6}),
+                             config)
         .likelihood(*dataset, data::Split::test, Rng(6), options);
   };
   int64_t last = 0;
@@ -241,9 +242,9 @@ TEST_CASE("objective: three numbers with their kinds, parts and errors", "[gauss
     CHECK(l->metric("bpd_ode_eps") == Approx(eps.bits_per_symbol()));
     CHECK(l->metric("bpd_vdm") == Approx(vdm.bits_per_symbol()));
     CHECK(l->metric("bpd_ode_se") == Approx(ode.std_error()));
-    for (const char* name : {"bpd_ode_probes_se", "bpd_ode_eps_se", "bpd_ode_eps_probes_se", "residual_bpd",
-                             "bpd_vdm_se", "bpd_vdm_draws_se", "prior_bpd", "diffusion_bpd", "decoder_bpd",
-                             "nfe_ode", "nfe_ode_max", "nfe_vdm"})
+    for (const char* name : {"bpd_ode_probes_se", "bpd_ode_eps_se", "bpd_ode_eps_probes_se",
+                             "residual_bpd", "bpd_vdm_se", "bpd_vdm_draws_se", "prior_bpd",
+                             "diffusion_bpd", "decoder_bpd", "nfe_ode", "nfe_ode_max", "nfe_vdm"})
       CHECK(std::isfinite(l->metric(name)));
     CHECK(l->metric_kinds.at("bpd_ode") == harness::Kind::estimate);
     CHECK(l->metric_kinds.at("bpd_vdm") == harness::Kind::bound);
@@ -258,10 +259,12 @@ TEST_CASE("objective: three numbers with their kinds, parts and errors", "[gauss
 
   // Bounds see integers as training does, unless told.
   config.likelihood.bound_encoding = "centre";
-  CHECK_THAT(score("vdm", {.batch = 64, .progress = {}}).note, Catch::Contains("centres of their cells"));
+  CHECK_THAT(score("vdm", {.batch = 64, .progress = {}}).note,
+             Catch::Contains("centres of their cells"));
   config.likelihood.bound_encoding = "auto";
 
-  // Several draws with noisy divergences are no bound; neither the batch nor the limit moves a bit of it.
+  // Several draws with noisy divergences are no bound; neither the batch nor the limit moves a bit
+  // of it.
   config.likelihood.draws = 3;
   CHECK(score("ode_eps", {.batch = 64, .progress = {}}).kind == harness::Kind::estimate);
   config.likelihood.divergence = "exact";
@@ -284,7 +287,8 @@ TEST_CASE("objective: trained on cell centres, integers are no longer spread", "
   batch.symbols = Tensor::full({64, 12}, 3, DType::i32);
   const double centre = 2 * 3.5 / 16 - 1;
   const auto loss = [&] {
-    return GaussianObjective(image_spec(16), harness::AnyBackbone(OracleBackbone{centre, 1e-9, 0.5}), config)
+    return GaussianObjective(image_spec(16),
+                             harness::AnyBackbone(OracleBackbone{centre, 1e-9, 0.5}), config)
         .loss(batch, Rng(3), true)
         .item();
   };
@@ -305,7 +309,8 @@ TEST_CASE("objective: the parts of the bound add up for real vectors too", "[gau
           .likelihood(*dataset, data::Split::test, Rng(6), {.progress = {}});
   CHECK(l.metric("prior_bpd") + l.metric("diffusion_bpd") + l.metric("decoder_bpd") ==
         Approx(l.bits_per_symbol()));
-  // N(0, 3^2): log2(3 sqrt(2 pi e)) bits a dimension, of which a bound with the exact denoiser is near.
+  // N(0, 3^2): log2(3 sqrt(2 pi e)) bits a dimension, of which a bound with the exact denoiser is
+  // near.
   const double truth = std::log2(3 * std::sqrt(2 * std::numbers::pi * std::numbers::e));
   CHECK(std::abs(l.bits_per_symbol() - truth) < 4 * l.std_error() + 0.05);
 }
@@ -314,7 +319,7 @@ TEST_CASE("objective: real vectors are scored in their own units", "[gaussian]")
   const double sd = 3;
   const auto dataset = points_dataset(300, sd);
   GaussianConfig config;
-  config.training.fourier = 0;  // the oracle reads the bare input
+  config.training.fourier = 0;      // the oracle reads the bare input
   config.training.sigma_data = sd;  // model units: standard deviation 0.5
   config.likelihood.rtol = 1e-6;
   GaussianObjective objective(point_spec(), harness::AnyBackbone(OracleBackbone{0, 0.5, 0.5}),
@@ -372,7 +377,8 @@ TEST_CASE(
   harness::SampleOptions options;
   options.sampler = "rk4";
   GaussianObjective objective(image_spec(16), harness::AnyBackbone(OracleBackbone{}), config);
-  CHECK_THROWS_WITH(objective.sample(Rng(1), options), Catch::Contains("objective.sampler] unknown value \"rk4\""));
+  CHECK_THROWS_WITH(objective.sample(Rng(1), options),
+                    Catch::Contains("objective.sampler] unknown value \"rk4\""));
 }
 
 TEST_CASE(
@@ -423,14 +429,17 @@ struct RecordingBackbone {
 };
 }  // namespace
 
-TEST_CASE("objective: Fourier features are waves over the cells of a level, faded by the noise", "[gaussian]") {
+TEST_CASE("objective: Fourier features are waves over the cells of a level, faded by the noise",
+          "[gaussian]") {
   Tensor seen;
   GaussianConfig config;
   config.training.sigma_data = 0.5;
   config.training.fourier = 2;
-  const GaussianObjective objective(image_spec(16), harness::AnyBackbone(RecordingBackbone{&seen}), config);
+  const GaussianObjective objective(image_spec(16), harness::AnyBackbone(RecordingBackbone{&seen}),
+                                    config);
   CHECK(GaussianObjective::input_channels(image_spec(16), config.training) == 10);
-  CHECK(GaussianObjective::input_channels(point_spec(), config.training) == 1);  // real values have no cells
+  CHECK(GaussianObjective::input_channels(point_spec(), config.training) ==
+        1);  // real values have no cells
 
   const double sigma = 0.02, width = 2.0 / 16;
   const Tensor y = Rng(4).split("y").uniform(Shape{3, 12}, DType::f64);
@@ -461,11 +470,13 @@ TEST_CASE("objective: what it cannot do is a usage error", "[gaussian]") {
   GaussianConfig config;
   config.training.fourier = 0;  // the oracle reads the bare input
   config.training.path = "edmm";
-  CHECK_THROWS_WITH(make(image_spec(16), config), Catch::Contains("objective.path] unknown value \"edmm\""));
+  CHECK_THROWS_WITH(make(image_spec(16), config),
+                    Catch::Contains("objective.path] unknown value \"edmm\""));
   config = {};
   config.training.weighting = "none";
   CHECK_THROWS_WITH(make(image_spec(16), config), Catch::Contains("weighting"));
-  const auto refused = [&](const char* reason, const auto& spoil, const data::DataSpec& spec = image_spec(16)) {
+  const auto refused = [&](const char* reason, const auto& spoil,
+                           const data::DataSpec& spec = image_spec(16)) {
     GaussianConfig bad;
     bad.training.fourier = 0;
     spoil(bad.likelihood);
@@ -473,18 +484,21 @@ TEST_CASE("objective: what it cannot do is a usage error", "[gaussian]") {
   };
   refused("probes", [](LikelihoodConfig& c) { c.divergence_probes = 0; });
   refused("draws", [](LikelihoodConfig& c) { c.draws = 0; });
-  refused("no cells", [](LikelihoodConfig& c) { c.draws = 2; }, point_spec());
+  refused(
+      "no cells", [](LikelihoodConfig& c) { c.draws = 2; }, point_spec());
   refused("vdm_draws", [](LikelihoodConfig& c) { c.vdm_draws = 0; });
   refused("ode, ode_eps, vdm", [](LikelihoodConfig& c) { c.bits = "elbo"; });
   refused("main, all", [](LikelihoodConfig& c) { c.report = "both"; });
   refused("centre, uniform", [](LikelihoodConfig& c) { c.bound_encoding = "none"; });
-  refused("rademacher, gaussian, sphere", [](LikelihoodConfig& c) { c.divergence_probe = "normal"; });
+  refused("rademacher, gaussian, sphere",
+          [](LikelihoodConfig& c) { c.divergence_probe = "normal"; });
   refused("training reach from 0.000", [](LikelihoodConfig& c) { c.bits_sigma_min = 1e-5; });
   refused("to 200", [](LikelihoodConfig& c) { c.bits_sigma_max = 200; });
   refused("not below", [](LikelihoodConfig& c) { c.bits_sigma_min = 2, c.bits_sigma_max = 1; });
   data::DataSpec large = image_spec(16);
   large.height = 8, large.width = 5, large.length = 80;
-  refused("80 dimensions", [](LikelihoodConfig& c) { c.divergence = "exact"; }, large);
+  refused(
+      "80 dimensions", [](LikelihoodConfig& c) { c.divergence = "exact"; }, large);
   config = {};
   config.training.path = "vp";
   config.training.sigma_max = 3;

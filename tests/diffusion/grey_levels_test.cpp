@@ -1,5 +1,5 @@
-// Grey levels: encodings and their inverse, the decoder as a distribution over all K, bits under affine
-// scaling.
+// Grey levels: encodings and their inverse, the decoder as a distribution over all K, bits under
+// affine scaling.
 #include "diffusion/grey_levels.h"
 
 #include <catch2/catch.hpp>
@@ -28,7 +28,8 @@ double density(double z, double s, int64_t k, const GreyLevels& levels, Encoding
 
 TEST_CASE("levels: encodings lie in their cells and come back, on any range", "[levels]") {
   const Tensor k = Tensor::from<int32_t>({0, 8, 16, 3, 9, 12}, {2, 3});
-  for (const GreyLevels& levels : {GreyLevels(17), GreyLevels(17, 17, 0), GreyLevels(17, 0.3, 40)}) {
+  for (const GreyLevels& levels :
+       {GreyLevels(17), GreyLevels(17, 17, 0), GreyLevels(17, 0.3, 40)}) {
     const double width = levels.scale / 17;
     const Tensor y = dequantise(k, levels, Rng(9)), c = centres(k, levels);
     for (int64_t i = 0; i < 6; ++i) {
@@ -85,6 +86,6 @@ TEST_CASE("levels: the offset of a density is that of its cells, no constant", "
        {GreyLevels(256), GreyLevels(256, 1, 0), GreyLevels(256, 256, 0), GreyLevels(17, 10, 3)})
     CHECK(bits_of(-3 * std::log(levels.scale), 3, levels) ==
           Approx(3 * std::log2(static_cast<double>(levels.count))));
-  CHECK(bits_of(0, 1, 256) == Approx(7));                // 256 levels on [-1, 1]
+  CHECK(bits_of(0, 1, 256) == Approx(7));                    // 256 levels on [-1, 1]
   CHECK(bits_of(0, 1, GreyLevels(256, 1, 0)) == Approx(8));  // on [0, 1]
 }

@@ -221,8 +221,7 @@ TEST_CASE("noisy_classify: guides models of the same data and noise only", "[noi
   }
 }
 
-TEST_CASE("noisy_classify: the loss is finite, and that of the labels",
-          "[noisy]") {
+TEST_CASE("noisy_classify: the loss is finite, and that of the labels", "[noisy]") {
   const auto data = two_classes(256);
   const NoisyClassify model = oracle();
   const data::Batch batch = data->elements(data::Split::train, 0, 256);

@@ -11,7 +11,8 @@ namespace {
 /// Elements of 1 x 2 pixels with three levels, given literally.
 class Pairs final : public data::Dataset {
  public:
-  Pairs(std::vector<int32_t> train, std::vector<int32_t> test) : train_(std::move(train)), test_(std::move(test)) {
+  Pairs(std::vector<int32_t> train, std::vector<int32_t> test)
+      : train_(std::move(train)), test_(std::move(test)) {
     spec_.name = "pairs";
     spec_.modality = data::Modality::image;
     spec_.levels = 3;
@@ -22,13 +23,18 @@ class Pairs final : public data::Dataset {
   int64_t size(data::Split s) const override { return static_cast<int64_t>(of(s).size()) / 2; }
   data::Batch elements(data::Split s, int64_t first, int64_t count) const override {
     data::Batch b;
-    b.symbols = Tensor::from(std::span<const int32_t>(of(s)).subspan(2 * first, 2 * count), {count, 2});
+    b.symbols =
+        Tensor::from(std::span<const int32_t>(of(s)).subspan(2 * first, 2 * count), {count, 2});
     return b;
   }
-  data::Batch batch(data::Split s, const Rng&, int64_t, int64_t n) const override { return elements(s, 0, n); }
+  data::Batch batch(data::Split s, const Rng&, int64_t, int64_t n) const override {
+    return elements(s, 0, n);
+  }
 
  private:
-  const std::vector<int32_t>& of(data::Split s) const { return s == data::Split::train ? train_ : test_; }
+  const std::vector<int32_t>& of(data::Split s) const {
+    return s == data::Split::train ? train_ : test_;
+  }
   data::DataSpec spec_;
   std::vector<int32_t> train_, test_;
 };
@@ -54,7 +60,8 @@ TEST_CASE("a histogram for each pixel, add-one smoothing") {
 
 TEST_CASE("two-neighbour table, 0 outside the image") {
   // Contexts (left, up): pixel 0 sees (0,0): levels 0,0,2; pixel 1 after 0 sees (0,0): 1,1; after 2
-  // sees (2,0): 1. Table (0,0): counts 2,2,1 of 5 -> 3/8, 3/8, 2/8. Table (2,0): 0,1,0 -> 1/4, 2/4, 1/4.
+  // sees (2,0): 1. Table (0,0): counts 2,2,1 of 5 -> 3/8, 3/8, 2/8. Table (2,0): 0,1,0 -> 1/4, 2/4,
+  // 1/4.
   const auto l = score(*count_model("context2", kPairs), kPairs, data::Split::test, 0);
   CHECK(l.bits[0] == Approx(-2 * std::log2(3.0 / 8)));
   CHECK(l.bits[1] == Approx(-std::log2(2.0 / 8) - std::log2(1.0 / 4)));

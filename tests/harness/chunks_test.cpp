@@ -38,7 +38,6 @@ double error(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
   return difference / largest;
 }
 
-
 }  // namespace
 
 TEST_CASE("chunks: shares of the loss add up, and with the state's gradients they are the loss") {
@@ -142,23 +141,28 @@ TEST_CASE("chunks: less memory, none from the system when repeated, and the loss
 }
 
 TEST_CASE("chunks: what cannot be cut says so") {
-  CHECK_THAT(message_of(Fault::usage, [] {
-               make_run("attention", "text", {{"train.chunks", "2"}}).step();
-             }),
+  CHECK_THAT(message_of(Fault::usage,
+                        [] {
+                          make_run("attention", "text", {{"train.chunks", "2"}}).step();
+                        }),
              Catch::Contains("attention") && Catch::Contains("s4"));
-  CHECK_THAT(message_of(Fault::usage, [] {
-               make_run("s4d", "text", {{"train.chunks", "17"}}).step();
-             }),
+  CHECK_THAT(message_of(Fault::usage,
+                        [] {
+                          make_run("s4d", "text", {{"train.chunks", "17"}}).step();
+                        }),
              Catch::Contains("17 chunks of 16"));
-  CHECK_THAT(message_of(Fault::usage, [] {
-               make_run("s4d", "text", {{"train.chunks", "0"}}).step();
-             }),
+  CHECK_THAT(message_of(Fault::usage,
+                        [] {
+                          make_run("s4d", "text", {{"train.chunks", "0"}}).step();
+                        }),
              Catch::Contains("train.chunks"));
-  CHECK_THAT(
-      message_of(Fault::usage, [] {
-        Run(tiny_settings("gaussian", "s4d", {{"train.chunks", "2"}}), tiny_data("images")).step();
-      }),
-      Catch::Contains("train.chunks") && Catch::Contains("ar"));
+  CHECK_THAT(message_of(Fault::usage,
+                        [] {
+                          Run(tiny_settings("gaussian", "s4d", {{"train.chunks", "2"}}),
+                              tiny_data("images"))
+                              .step();
+                        }),
+             Catch::Contains("train.chunks") && Catch::Contains("ar"));
 }
 
 TEST_CASE("rate of an evaluation: the same model at another step of time") {

@@ -105,7 +105,7 @@ TEST_CASE("contract: every backbone and every objective fits some data") {
   CHECK(readers >= 8);  // attention, s4, s4d, lssl, s5, mamba, lstm, gru
   CHECK(two_way >= 8);
   CHECK(denoisers >= 9);  // and unet
-  CHECK(fillers >= 9);  // all but unet
+  CHECK(fillers >= 9);    // all but unet
   CHECK(fits("gaussian/unet", "images"));
   CHECK(fits("classify/unet", "images"));
   for (const char* data : {"images", "quantised points", "real points"}) {
@@ -203,7 +203,8 @@ int64_t scored(const Case& c) {
 }
 
 /// The least score that any model can expect: the entropy of what is scored, the error that noise
-/// leaves, or the J of the true score, -E|grad ln p|^2/2 (unknown for symbols; noise only raises it).
+/// leaves, or the J of the true score, -E|grad ln p|^2/2 (unknown for symbols; noise only raises
+/// it).
 double floor_of(const Case& c, const data::Dataset& data) {
   const data::DataSpec& spec = data.spec();
   if (c.objective == "score") {
@@ -216,7 +217,8 @@ double floor_of(const Case& c, const data::Dataset& data) {
     return -0.5 * squares / 64;
   }
   if (c.objective == "forecast") return kTargetNoise * kTargetNoise;
-  if (c.objective.ends_with("classify") && c.data == "images") return 0;  // of the label, given the image
+  if (c.objective.ends_with("classify") && c.data == "images")
+    return 0;  // of the label, given the image
   REQUIRE(spec.entropy_bits.has_value());
   return *spec.entropy_bits;
 }
@@ -238,7 +240,8 @@ TEST_CASE("contract: the likelihood has its kind and is not below the entropy") 
     options.limit = scored(c);
     options.batch = 16;
     const Likelihood l = run.evaluate(options, run.eval_split());
-    const Kind density = run.spec().levels > 0 ? Kind::bound : Kind::exact;  // of dequantised symbols
+    const Kind density =
+        run.spec().levels > 0 ? Kind::bound : Kind::exact;  // of dequantised symbols
     for (const auto& [objective, kind] : std::map<std::string, Kind>{{"ar", Kind::exact},
                                                                      {"classify", Kind::exact},
                                                                      {"flow", density},
@@ -249,10 +252,10 @@ TEST_CASE("contract: the likelihood has its kind and is not below the entropy") 
       if (c.objective == objective) CHECK(l.kind == kind);
     const bool labels = c.objective == "classify" || c.objective == "noisy_classify";
     const bool supervised = labels || c.objective == "forecast";
-    CHECK(l.unit_on(run.spec()) == (c.objective == "forecast"   ? "MSE"
-                                    : c.objective == "score"    ? "J"
-                                    : labels                    ? "bits/label"
-                                                                : run.spec().unit()));
+    CHECK(l.unit_on(run.spec()) == (c.objective == "forecast" ? "MSE"
+                                    : c.objective == "score"  ? "J"
+                                    : labels                  ? "bits/label"
+                                                              : run.spec().unit()));
     CHECK(run.objective().score_unit() == l.unit);
     // What the score of the points is, is known: diffusion says what its errors cost.
     const bool excess = c.objective == "gaussian" && c.data == "real points";

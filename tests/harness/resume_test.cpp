@@ -30,7 +30,8 @@ std::string idx_images(int64_t count) {
   std::string bytes{'\0', '\0', '\x08', '\x03'};
   for (const int64_t n : {count, kSide, kSide})
     for (int shift = 24; shift >= 0; shift -= 8) bytes += static_cast<char>(n >> shift & 255);
-  for (const uint8_t level : striped_images(count, Rng(17)).symbols) bytes += static_cast<char>(64 * level);
+  for (const uint8_t level : striped_images(count, Rng(17)).symbols)
+    bytes += static_cast<char>(64 * level);
   return bytes;
 }
 

@@ -25,7 +25,6 @@ Run text_run(const Pairs& more = {}) {
   return Run(tiny_settings("ar", "attention", more), tiny_data("text"));
 }
 
-
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
@@ -34,20 +33,20 @@ bool contains(const std::string& text, const std::string& part) {
 
 TEST_CASE("run: an unknown key is refused and the nearest known one named") {
   CHECK_THAT(message_of(Fault::usage,
-                      [] {
-                        text_run({{"model.layrs", "1"}});
-                      }),
+                        [] {
+                          text_run({{"model.layrs", "1"}});
+                        }),
              Catch::Contains("model.layrs") && Catch::Contains("did you mean model.layers?"));
   CHECK_THAT(message_of(Fault::usage,
-                      [] {
-                        text_run({{"train.step", "1"}});
-                      }),
+                        [] {
+                          text_run({{"train.step", "1"}});
+                        }),
              Catch::Contains("did you mean train.steps?"));
   // Known to another family only.
   CHECK_THAT(message_of(Fault::usage,
-                      [] {
-                        text_run({{"model.mult", "1,2"}});
-                      }),
+                        [] {
+                          text_run({{"model.mult", "1,2"}});
+                        }),
              Catch::Contains("model.mult"));
 }
 
@@ -62,15 +61,15 @@ TEST_CASE("run: impossible settings are usage errors that name the key") {
     CAPTURE(key, value);
     const std::string field = key.substr(key.find('.') + 1);
     CHECK_THAT(message_of(Fault::usage,
-                        [&, k = key, v = value] {
-                          text_run({{k, v}});
-                        }),
+                          [&, k = key, v = value] {
+                            text_run({{k, v}});
+                          }),
                Catch::Contains(key == "optimizer.name" ? "adam" : field));
   }
   CHECK_THAT(message_of(Fault::usage,
-                      [] {
-                        text_run({{"eval.split", "testing"}}).eval_split();
-                      }),
+                        [] {
+                          text_run({{"eval.split", "testing"}}).eval_split();
+                        }),
              Catch::Contains("eval.split"));
 }
 
@@ -150,9 +149,9 @@ TEST_CASE("run: a time budget ends training and counts training only") {
 
 TEST_CASE("run: annealing by steps needs steps, and the message says what else there is") {
   CHECK_THAT(message_of(Fault::usage,
-                      [] {
-                        points_run({{"train.steps", "0"}, {"train.seconds", "0.1"}});
-                      }),
+                        [] {
+                          points_run({{"train.steps", "0"}, {"train.seconds", "0.1"}});
+                        }),
              Catch::Contains("steps to end at") && Catch::Contains("schedule.clock"));
 }
 
@@ -232,7 +231,8 @@ TEST_CASE("run: a file of format 1.0 goes on, its average warming up by the rati
   const std::string name = "tests/harness/format-1.0.h5.gz";
   const Snapshot old = decode_snapshot(
       data::gunzip(data::read_file(std::string(KINDRED_SOURCE_DIR) + "/" + name), name), name);
-  CHECK(parameter_digest(old) == "f939ed45f8b479707cf4c931be2a8fe0f105d32ac5e1df9e65f22a07bd0ca9fb");
+  CHECK(parameter_digest(old) ==
+        "f939ed45f8b479707cf4c931be2a8fe0f105d32ac5e1df9e65f22a07bd0ca9fb");
   REQUIRE(old.averages.size() == 1);
   CHECK(old.averages[0].decay == 0.9);
   CHECK(old.averages[0].warmup == "ratio");
@@ -262,7 +262,8 @@ TEST_CASE("run: a snapshot of another run is refused and changes nothing") {
     other.step();
     other.step();
     const Snapshot snapshot = other.capture();
-    CHECK_THAT(message_of(Fault::snapshot, [&] { run.restore(snapshot); }), Catch::Contains(reason));
+    CHECK_THAT(message_of(Fault::snapshot, [&] { run.restore(snapshot); }),
+               Catch::Contains(reason));
     CHECK(training_digest(run.capture()) == before);
     CHECK(run.progress().step == 1);
   };
@@ -302,7 +303,8 @@ TEST_CASE("run: a diffusion model is not scored on levels or noise that it was n
   refused("sigma from 0.0001", cells(16, {{"objective.sigma_min", "1e-4"}}));
   refused("to 900", cells(16, {{"objective.sigma_max", "900"}}));
   refused("preconditioning edm", cells(16, {{"objective.path", "vp"}}));
-  cells(16, {{"objective.bits_sigma_min", "0.01"}, {"objective.bits", "vdm"}}).restore(snapshot, true);
+  cells(16, {{"objective.bits_sigma_min", "0.01"}, {"objective.bits", "vdm"}})
+      .restore(snapshot, true);
   Snapshot old = snapshot;  // of format 1.0
   old.data.levels = -1;
   cells(8).restore(old, true);
@@ -316,7 +318,8 @@ TEST_CASE("run: a snapshot that lacks a part is refused and changes nothing") {
     CAPTURE(reason);
     Snapshot snapshot = other.capture();
     spoil(snapshot);
-    CHECK_THAT(message_of(Fault::snapshot, [&] { run.restore(snapshot); }), Catch::Contains(reason));
+    CHECK_THAT(message_of(Fault::snapshot, [&] { run.restore(snapshot); }),
+               Catch::Contains(reason));
     CHECK(training_digest(run.capture()) == before);
   };
   refused("buffer", [](Snapshot& s) { s.buffers.pop_back(); });

@@ -71,7 +71,9 @@ inline harness::Settings tiny_settings(const std::string& objective, const std::
   if (objective == "flow") all = all + Pairs{{"objective.layers", "2"}};
   // Normalisations of a single number are nearly steps: losses made of derivatives see them or not.
   if (objective == "score")
-    all = all + Pairs{{"objective.steps", "4"}, {"objective.loss", "denoising"}, {"objective.sigma", "0.5"}};
+    all = all + Pairs{{"objective.steps", "4"},
+                      {"objective.loss", "denoising"},
+                      {"objective.sigma", "0.5"}};
   harness::Settings settings;
   for (const auto& [key, value] : all + tiny_model(backbone) + more)
     settings.set(key, value, "test");

@@ -6,7 +6,6 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-
 using namespace kindred;
 using namespace kindred::nn;
 

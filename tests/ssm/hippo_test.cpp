@@ -294,7 +294,8 @@ TEST_CASE("irregular times", "[hippo]") {
   twice.advance(Tensor::from({1., 1., 2.}, {1, 3}));
   CHECK(difference(once.state(), twice.state()) <= 1e-13);
   CHECK_THROWS_WITH(timed.advance(u, regular), Catch::Contains("does not come after"));
-  // A scaled scan that counts samples does not know the unit of later times, nor the other way round.
+  // A scaled scan that counts samples does not know the unit of later times, nor the other way
+  // round.
   CHECK_THROWS_WITH(plain.advance(u, regular), Catch::Contains("counts samples"));
   CHECK_THROWS_WITH(bent.advance(u), Catch::Contains("counts times"));
 }

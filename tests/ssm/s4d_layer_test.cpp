@@ -33,7 +33,6 @@ S4dLayer make(int64_t H, int64_t N, DType dtype, Init init = Init::legs,
   return layer;
 }
 
-
 /// The layer in single steps, never by products.
 struct SmallSteps {
   S4dStepping stepping;

@@ -23,8 +23,7 @@ TEST_CASE("initial spectra", "[spectrum]") {
     CHECK(lin.B[n] == 1);
     CHECK(lin.im[n] == Approx(std::numbers::pi * static_cast<double>(n)));
     // S4D-Inv (Gu et al. 2022, S4D, equation 9).
-    CHECK(inv.im[n] ==
-          Approx(64 / std::numbers::pi * (64 / (2 * static_cast<double>(n) + 1) - 1)));
+    CHECK(inv.im[n] == Approx(64 / std::numbers::pi * (64 / (2 * static_cast<double>(n) + 1) - 1)));
     CHECK(legs.re[n] == Approx(-0.5).margin(1e-9));
   }
 }

@@ -1,5 +1,5 @@
-// The stacks of all layer kinds through their contract: parameters, causality, stepper = forward, derivatives,
-// options, registration.
+// The stacks of all layer kinds through their contract: parameters, causality, stepper = forward,
+// derivatives, options, registration.
 #include "ssm/stack.h"
 
 #include <catch2/catch.hpp>

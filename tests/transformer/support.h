@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "autodiff/rng.h"
-#include "transformer/backbone.h"
 #include "tests/support/tensors.h"
+#include "transformer/backbone.h"
 
 namespace kindred::test {
 
@@ -72,6 +72,5 @@ inline std::string label(const Config& c) {
   return c.pos + " " + c.norm + " " + c.norm_place + " kv=" + std::to_string(c.kv_heads) + " " +
          c.ffn;
 }
-
 
 }  // namespace kindred::test
