@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "harness/compare.h"
+#include "harness/json.h"
 #include "harness/report.h"
 
 namespace kindred::apps {

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <unordered_set>
 
 #include "apps/command.h"
@@ -13,6 +12,7 @@
 #include "data/generators.h"
 #include "data/store.h"
 #include "data/tasks.h"
+#include "harness/json.h"
 
 namespace kindred::apps {
 

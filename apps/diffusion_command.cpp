@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <iomanip>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 #include <vector>
 
@@ -16,6 +15,7 @@
 #include "data/dataset.h"
 #include "diffusion/choose.h"
 #include "diffusion/model_units.h"
+#include "harness/json.h"
 
 namespace kindred::apps {
 

@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "apps/outline.h"
@@ -13,6 +12,7 @@
 #include "autodiff/parallel.h"
 #include "data/dataset.h"
 #include "harness/backbone.h"
+#include "harness/json.h"
 #include "harness/manifest.h"
 #include "harness/objective.h"
 #include "harness/run.h"

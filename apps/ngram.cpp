@@ -3,10 +3,10 @@
 #include <cmath>
 #include <cstdio>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "data/dataset.h"
+#include "harness/json.h"
 #include "harness/ngram.h"
 
 namespace kindred::apps {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "apps/run_folder.h"
+#include "harness/json.h"
 
 namespace kindred::apps {
 

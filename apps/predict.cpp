@@ -6,13 +6,13 @@
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "apps/plot.h"
 #include "apps/run_folder.h"
 #include "harness/atomic_file.h"
 #include "harness/classify.h"
+#include "harness/json.h"
 #include "harness/picture.h"
 #include "harness/predictions.h"
 #include "harness/text_table.h"

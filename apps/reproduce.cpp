@@ -3,12 +3,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "apps/experiments.h"
 #include "autodiff/parallel.h"
 #include "harness/atomic_file.h"
+#include "harness/json.h"
 #include "harness/reproduce.h"
 #include "harness/result_folder.h"
 #include "harness/sha256.h"

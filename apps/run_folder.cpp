@@ -4,11 +4,11 @@
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "autodiff/ops/gemm.h"
 #include "autodiff/parallel.h"
 #include "harness/atomic_file.h"
+#include "harness/json.h"
 #include "harness/manifest.h"
 #include "harness/result_folder.h"
 #include "harness/sha256.h"
@@ -243,16 +243,8 @@ void print_likelihood(const harness::Likelihood& l, const data::DataSpec& spec, 
 }  // namespace
 
 json evaluate_and_print(harness::Run& run, const CommandLine& line, bool quiet) {
-  const auto& options = run.eval_options();
-  harness::LikelihoodOptions score{
-      .lane = options.lane, .batch = options.batch, .limit = options.limit, .progress = {}};
-  harness::Likelihood l;
-  {
-    harness::ProgressBar bar("score " + run.options().family, 0, line.progress_mode());
-    score.progress = [&](int64_t done, int64_t) { bar.update(done); };
-    l = run.evaluate(score, run.eval_split());
-    bar.finish();
-  }
+  const harness::Likelihood l =
+      harness::score(run, run.eval_split(), run.options().family, line.progress_mode());
   json result = to_json(l, run.spec());
   result["split"] = data::name(run.eval_split());
   if (!quiet) print_likelihood(l, run.spec(), data::name(run.eval_split()));

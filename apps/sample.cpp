@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
 #include <sstream>
@@ -16,7 +15,9 @@
 #include "data/alphabet.h"
 #include "diffusion/gaussian.h"
 #include "harness/atomic_file.h"
+#include "harness/json.h"
 #include "harness/picture.h"
+#include "harness/result_folder.h"
 #include "harness/trajectory.h"
 
 namespace kindred::apps {
@@ -266,6 +267,8 @@ int sample_command(int argc, char** argv) {
         std::cout << line.get<std::string>("prompt");
       std::cout << alphabet.decode({&symbol, 1}) << std::flush;
     };
+  harness::ProgressBar bar("draw " + run.family().str(), 0, line.progress_mode());
+  if (!options.drawn) harness::show_drawing(bar, options);
   Tensor samples;
   const auto draw = [&] { samples = run.sample(options, seed); };
   if (classifier) {

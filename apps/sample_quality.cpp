@@ -2,10 +2,11 @@
 
 #include <cstdio>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "apps/run_folder.h"
+#include "harness/json.h"
+#include "harness/result_folder.h"
 #include "harness/sample_quality.h"
 
 namespace kindred::apps {
@@ -55,8 +56,8 @@ int eval_samples(const CommandLine& line) {
             run.family().str());
   if (line.has("sampler")) options.sampling.sampler = line.get<std::string>("sampler");
   if (line.has("steps")) options.sampling.steps = line.get<int64_t>("steps");
-  if (line.progress_mode() != harness::ProgressMode::silent)
-    options.drawing = [](int64_t n) { std::cerr << "drawing " << n << " samples\n"; };
+  harness::ProgressBar bar("draw " + run.family().str(), 0, line.progress_mode());
+  harness::show_drawing(bar, options.sampling);
 
   const harness::SampleQuality quality =
       harness::sample_quality(run, options, classifier ? &*classifier : nullptr);

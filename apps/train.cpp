@@ -2,12 +2,12 @@
 #include <cmath>
 #include <cstdio>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "apps/run_folder.h"
 #include "apps/sample_quality.h"
 #include "harness/compare.h"
+#include "harness/json.h"
 #include "harness/manifest.h"
 #include "harness/result_folder.h"
 #include "harness/run_dir.h"

@@ -228,6 +228,7 @@ Tensor GaussianObjective::sample(const Rng& rng, const harness::SampleOptions& o
   const int64_t chunk = options.batch > 0 ? options.batch : kSampleChunk, D = spec_.length;
   const double sigma_unit = spec_.levels > 0 ? 0.5 * static_cast<double>(spec_.levels) : 1 / unit();
   Tensor out = Tensor::empty({options.count, D}, spec_.levels > 0 ? DType::i32 : DType::f32);
+  int64_t evaluations = 0;
   for (int64_t first = 0; first < options.count; first += chunk) {
     const int64_t count = std::min(chunk, options.count - first);
     const SampleStreams streams(rng, first);
@@ -238,7 +239,13 @@ Tensor GaussianObjective::sample(const Rng& rng, const harness::SampleOptions& o
       hooks.trace = [&](int64_t step, double sigma, const Tensor& x) {
         options.trace(step, sigma * sigma_unit, first, data_units(x));
       };
-    const Tensor y = draw(how, wanted_denoiser(options, first, count), count, streams, hooks);
+    RowDenoiser denoiser = wanted_denoiser(options, first, count);
+    if (options.progress)
+      denoiser = [&, wanted = std::move(denoiser)](const auto&... state) {
+        options.progress(first, options.count, ++evaluations);
+        return wanted(state...);
+      };
+    const Tensor y = draw(how, denoiser, count, streams, hooks);
     check_samples(y, first, kWhere,
                   "smaller steps (objective.langevin_step, snr) help, or more of them");
     if (spec_.levels > 0) {
@@ -249,6 +256,7 @@ Tensor GaussianObjective::sample(const Rng& rng, const harness::SampleOptions& o
       std::copy_n(values.data<float>(), y.numel(), out.mutable_data<float>() + first * D);
     }
   }
+  if (options.progress) options.progress(options.count, options.count, evaluations);
   // What is known is as it was given, to the last digit.
   for (int64_t k = 0; !completion.known.empty() && k < options.count; ++k)
     for (int64_t d = 0; d < D; ++d) {

@@ -110,6 +110,7 @@ class MaskObjective final : public harness::Objective {
     int64_t steps;
     int64_t first = 0;  ///< number of the sample in row 0, for `trace`
     std::function<void(int64_t, double, int64_t, const Tensor&)> trace = {};
+    std::function<void()> evaluated = {};  ///< called after each network evaluation
   };
   Drawing drawing(const harness::SampleOptions& options) const;
   /// A symbol appears in row `row` at `position`.

@@ -53,7 +53,9 @@ void MaskObjective::fill(Tensor& state, std::span<const int64_t> open, std::span
   for (int64_t s = 0; s < steps; ++s) {
     const double time = 1 - static_cast<double>(s) / static_cast<double>(steps);
     if (how.trace) how.trace(s, time, how.first, harness::columns(state, context_, spec_.length));
-    if (!appear[s].empty()) show(state, appear[s], time, streams, how);
+    if (appear[s].empty()) continue;
+    show(state, appear[s], time, streams, how);
+    if (how.evaluated) how.evaluated();
   }
   if (how.trace) how.trace(steps, 0, how.first, harness::columns(state, context_, spec_.length));
 }
@@ -148,6 +150,9 @@ Tensor MaskObjective::sample(const Rng& rng, const harness::SampleOptions& optio
   check(options.labels.empty() && options.guidance == 0, "sample",
         "the objective mask is not conditioned on classes");
   Drawing how = drawing(options);
+  int64_t evaluations = 0;
+  if (options.progress)
+    how.evaluated = [&] { options.progress(how.first, options.count, ++evaluations); };
   std::vector<int32_t> prompt = options.prompt;
   if (text() && prompt.empty()) prompt.push_back(harness::first_symbol(spec_));
   const auto given = static_cast<int64_t>(prompt.size());
@@ -169,6 +174,7 @@ Tensor MaskObjective::sample(const Rng& rng, const harness::SampleOptions& optio
     std::copy_n(chunk.data<int32_t>(), chunk.numel(),
                 result.mutable_data<int32_t>() + first * chunk.dim(1));
   }
+  if (options.progress) options.progress(options.count, options.count, evaluations);
   return result;
 }
 

@@ -6,13 +6,13 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "autodiff/parallel.h"
 #include "data/alphabet.h"
 #include "harness/atomic_file.h"
 #include "harness/baselines.h"
 #include "harness/clock.h"
+#include "harness/json.h"
 #include "harness/manifest.h"
 #include "harness/ngram.h"
 #include "harness/picture.h"

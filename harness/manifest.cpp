@@ -6,12 +6,12 @@
 
 #include <ctime>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "autodiff/check.h"
 #include "autodiff/ops/gemm.h"
 #include "autodiff/parallel.h"
+#include "harness/json.h"
 
 // The build passes these; a tree without git or CMake still compiles.
 #ifndef KINDRED_VERSION

@@ -8,10 +8,10 @@
 #include <cstring>
 #include <filesystem>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "autodiff/check.h"
 #include "harness/atomic_file.h"
+#include "harness/json.h"
 
 namespace kindred::harness {
 

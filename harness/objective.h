@@ -99,6 +99,9 @@ struct SampleOptions {
   std::function<void(int64_t step, double sigma, int64_t first, const Tensor& states)> trace = {};
   /// ar: called with each symbol as soon as it is drawn, if not empty.
   std::function<void(int64_t sample, int32_t symbol)> drawn = {};
+  /// Called with the samples that are finished, of how many, and the network evaluations so far
+  /// (each of as many samples as are advanced together), if not empty.
+  std::function<void(int64_t done, int64_t total, int64_t evaluations)> progress = {};
 };
 
 /// What a snapshot says of the training behind it.

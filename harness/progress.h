@@ -39,6 +39,8 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
+  /// For a job that learns late how much there is to do.
+  void set_total(int64_t total) { total_ = total; }
   /// `done` steps in all; `text` stands at the end ("loss 1.470"). Cheap: draws at most ten times a
   /// second.
   void update(int64_t done, const std::string& text = "");

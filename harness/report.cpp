@@ -1,10 +1,10 @@
 #include "harness/report.h"
 
-#include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "harness/atomic_file.h"
 #include "harness/compare.h"
+#include "harness/json.h"
 #include "harness/png.h"
 
 // The page and Chart.js are part of the program, so that it needs no files beside it.

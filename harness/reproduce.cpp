@@ -7,12 +7,12 @@
 #include <iostream>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "autodiff/parallel.h"
 #include "harness/atomic_file.h"
 #include "harness/clock.h"
 #include "harness/compare.h"
+#include "harness/json.h"
 #include "harness/manifest.h"
 #include "harness/result_folder.h"
 #include "harness/run.h"
@@ -399,9 +399,11 @@ class Reproduction {
     std::optional<Run> classifier;  // made first: the precision of the model holds
     if (!e.classifier.empty()) classifier.emplace(finished_run(job_of(e.classifier, job.seed)));
     Run run = trained_run(job, e, trained);
-    say("  " + job.who() + ", " + e.name + ": drawing " + std::to_string(e.samples) + " samples");
-    for (const SampleMetric& m : sample_metrics(
-             sample_quality(run, {.count = e.samples}, classifier ? &*classifier : nullptr))) {
+    SampleQualityOptions options{.count = e.samples};
+    ProgressBar bar("draw " + job.who() + ", " + e.name, 0, control_.progress);
+    show_drawing(bar, options.sampling);
+    for (const SampleMetric& m :
+         sample_metrics(sample_quality(run, options, classifier ? &*classifier : nullptr))) {
       const std::string name = e.name + "." + m.space + "." + m.name;
       row["results"][name] = m.value;
       row["results"][name + "_real"] = m.real;

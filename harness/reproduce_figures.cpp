@@ -1,8 +1,8 @@
 // Figures of an experiment from the results of its runs.
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
+#include "harness/json.h"
 #include "harness/reproduce.h"
 
 namespace kindred::harness {

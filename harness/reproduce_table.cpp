@@ -1,9 +1,9 @@
 // What an experiment gave, for the terminal and for docs/reproduced.md.
 #include <cmath>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <set>
 
+#include "harness/json.h"
 #include "harness/reproduce.h"
 #include "harness/text_table.h"
 

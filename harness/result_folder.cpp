@@ -4,10 +4,10 @@
 #include <cmath>
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "autodiff/pool.h"
 #include "harness/atomic_file.h"
+#include "harness/json.h"
 #include "harness/manifest.h"
 #include "harness/sha256.h"
 #include "harness/trainer.h"
@@ -103,10 +103,21 @@ Likelihood score(Run& run, data::Split split, const std::string& who, ProgressMo
   LikelihoodOptions options{
       .lane = eval.lane, .batch = eval.batch, .limit = eval.limit, .progress = {}};
   ProgressBar bar("score " + who, 0, progress);
-  options.progress = [&](int64_t done, int64_t) { bar.update(done); };
+  options.progress = [&](int64_t done, int64_t total) {
+    bar.set_total(total);
+    bar.update(done);
+  };
   Likelihood result = run.evaluate(options, split);
   bar.finish();
   return result;
+}
+
+void show_drawing(ProgressBar& bar, SampleOptions& options) {
+  options.progress = [&bar](int64_t done, int64_t total, int64_t evaluations) {
+    bar.set_total(total);
+    bar.update(done, std::to_string(evaluations) + " evaluations");
+    if (done == total) bar.finish();
+  };
 }
 
 }  // namespace kindred::harness

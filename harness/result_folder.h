@@ -46,6 +46,9 @@ class ResultFolder {
 /// Scores `run` by its own [eval] settings, with a bar.
 Likelihood score(Run& run, data::Split split, const std::string& who, ProgressMode progress);
 
+/// Lets `bar` show how far drawing samples is; both live until they are drawn.
+void show_drawing(ProgressBar& bar, SampleOptions& options);
+
 /// JSON as text; bytes that are not UTF-8 are replaced.
 std::string json_text(const nlohmann::json& value);
 

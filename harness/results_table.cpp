@@ -3,10 +3,10 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "harness/compare.h"
+#include "harness/json.h"
 #include "harness/text_table.h"
 
 namespace kindred::harness {

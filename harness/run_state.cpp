@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <limits>
 #include <map>
-#include <nlohmann/json.hpp>
 
+#include "harness/json.h"
 #include "harness/run.h"
 #include "harness/snapshot.h"
 

@@ -238,7 +238,6 @@ int64_t checked_request(Run& run, int64_t count, Run* classifier) {
 SampleQuality sample_quality(Run& run, const SampleQualityOptions& options, Run* classifier) {
   SampleOptions sampling = options.sampling;
   sampling.count = checked_request(run, options.count, classifier);
-  if (options.drawing) options.drawing(sampling.count);
   return judge_samples(run.sample(sampling, options.seed), run.dataset(), run.eval_split(),
                        classifier);
 }

@@ -3,7 +3,6 @@
 // reach. Two spaces: the values themselves (pixels on [0, 1], coordinates), and the features of a
 // classifier that kindred trained on the same data.
 #pragma once
-#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -78,8 +77,7 @@ SampleQuality judge_samples(const Tensor& samples, const data::Dataset& data, da
 struct SampleQualityOptions {
   int64_t count = 0;  ///< N; 0: 2000, or half of the held-out split if that is less
   uint64_t seed = 0;
-  SampleOptions sampling = {};                  ///< its count is ignored
-  std::function<void(int64_t n)> drawing = {};  ///< called when all is checked; may be empty
+  SampleOptions sampling = {};  ///< its count is ignored
 };
 /// Draws from a model and judges the samples; what is wrong is said before they are drawn. Usage
 /// error also for a model that draws nothing.

@@ -2,8 +2,8 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
+#include "harness/json.h"
 #include "harness/sample_quality.h"
 #include "harness/text_table.h"
 

@@ -13,8 +13,9 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <thread>
+
+#include "harness/json.h"
 
 namespace kindred::apps::bench {
 

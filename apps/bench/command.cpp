@@ -2,7 +2,6 @@
 // time of any run goes.
 #include <cstdlib>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "apps/bench/child.h"
 #include "apps/bench/costs.h"
@@ -14,6 +13,7 @@
 #include "autodiff/ops/gemm.h"
 #include "autodiff/parallel.h"
 #include "data/process.h"
+#include "harness/json.h"
 #include "harness/run.h"
 
 namespace kindred::apps {

@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "apps/bench/step_time.h"
 #include "autodiff/ops/gemm.h"
 #include "autodiff/parallel.h"
 #include "autodiff/pool.h"
 #include "autodiff/rng.h"
+#include "harness/json.h"
 
 namespace kindred::apps::bench {
 

@@ -1,11 +1,11 @@
 // The folder through which both sides of a benchmark start alike: raw tensors and index.json,
 //   {"settings": {name: value}, "tensors": {path: {"file", "dtype", "shape"}}}.
 #pragma once
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 
 #include "autodiff/tensor.h"
+#include "harness/json.h"
 #include "nn/parameter.h"
 
 namespace kindred::apps::bench {

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "apps/bench/pairing.h"
 #include "autodiff/check.h"
+#include "harness/json.h"
 
 namespace kindred::apps::bench {
 

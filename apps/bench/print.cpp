@@ -1,8 +1,8 @@
 // Rows for people. Reads the JSON of measure.cpp.
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "apps/bench/measure.h"
+#include "harness/json.h"
 
 namespace kindred::apps::bench {
 

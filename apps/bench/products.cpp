@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <tuple>
 #include <vector>
 
 #include "autodiff/ops/gemm.h"
 #include "autodiff/parallel.h"
+#include "harness/json.h"
 
 namespace kindred::apps::bench {
 

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "apps/bench/fit.h"
 #include "apps/bench/scaling.h"
 #include "apps/bench/step_time.h"
 #include "autodiff/pool.h"
+#include "harness/json.h"
 
 namespace kindred::apps::bench {
 

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <iostream>
-#include <nlohmann/json.hpp>
 
 #include "apps/bench/scaling.h"
 #include "apps/bench/work_options.h"
 #include "autodiff/ops/gemm.h"
 #include "autodiff/parallel.h"
 #include "harness/atomic_file.h"
+#include "harness/json.h"
 
 namespace kindred::apps::bench {
 

@@ -1,7 +1,6 @@
 // From which length on S4D is faster than attention: the two layers that mix along the sequence,
 // each with the linear maps it is used with. What may surround them (norms, feed-forward) costs the
 // same with either, so it would not move the crossing. B batch, L length, C width, B L constant.
-#include <nlohmann/json.hpp>
 
 #include "apps/bench/fit.h"
 #include "apps/bench/gated_layer.h"
@@ -11,6 +10,7 @@
 #include "autodiff/ops/attention.h"
 #include "autodiff/ops/gemm.h"
 #include "autodiff/pool.h"
+#include "harness/json.h"
 #include "nn/linear.h"
 #include "ssm/s4d_layer.h"
 

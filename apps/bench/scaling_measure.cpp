@@ -1,12 +1,12 @@
 // One axis: time, operations and memory of a step at each size, and their exponents.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "apps/bench/fit.h"
 #include "apps/bench/scaling.h"
 #include "apps/bench/step_time.h"
 #include "autodiff/op.h"
 #include "autodiff/pool.h"
+#include "harness/json.h"
 
 namespace kindred::apps::bench {
 

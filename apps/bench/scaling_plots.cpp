@@ -1,9 +1,9 @@
 // The plots of a scaling document: time against size for each group of axes, and the crossing.
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "apps/bench/scaling.h"
 #include "apps/plot.h"
+#include "harness/json.h"
 
 namespace kindred::apps::bench {
 

@@ -1,8 +1,8 @@
 // Tables of the scaling suite for people. Reads the JSON of the measurements.
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "apps/bench/scaling.h"
+#include "harness/json.h"
 
 namespace kindred::apps::bench {
 

@@ -1,10 +1,10 @@
 // kindred bench without PyTorch: a stand-in answers for the yardstick, so that turns, ratios and
 // the comparison of losses have known results, and so do yardsticks that fail.
 #include <catch2/catch.hpp>
-#include <nlohmann/json.hpp>
 
 #include "apps/bench/child.h"
 #include "apps/bench/pairing.h"
+#include "harness/json.h"
 #include "tests/apps/workplace.h"
 
 using namespace kindred::test;

@@ -1,8 +1,8 @@
 // The program in use: standard output for scripts, full disks, damaged snapshots, signals, and
 // starting again. Faults exit with the documented codes and leave no half-written file.
 #include <catch2/catch.hpp>
-#include <nlohmann/json.hpp>
 
+#include "harness/json.h"
 #include "harness/snapshot.h"
 #include "tests/apps/workplace.h"
 #include "tests/harness/program.h"

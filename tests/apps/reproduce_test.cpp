@@ -1,12 +1,12 @@
 // kindred reproduce at the prompt: the experiments of the tree, exit codes, kill and resume, files
 // that train reads too.
 #include <catch2/catch.hpp>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "apps/experiments.h"
 #include "apps/outline.h"
 #include "harness/experiment.h"
+#include "harness/json.h"
 #include "harness/run.h"
 #include "harness/study.h"
 #include "tests/apps/workplace.h"

@@ -1,8 +1,8 @@
 // kindred sample on diffusion models: classes, guidance by a classifier, completions, trajectories,
 // and what is refused. Images of two classes: bright in the upper half, or in the left half.
 #include <catch2/catch.hpp>
-#include <nlohmann/json.hpp>
 
+#include "harness/json.h"
 #include "harness/png.h"
 #include "tests/apps/workplace.h"
 #include "tests/data/support.h"

@@ -1,7 +1,7 @@
 // kindred bench scaling, run as a user would: the shape of its output at --quick, and refusals.
 #include <catch2/catch.hpp>
-#include <nlohmann/json.hpp>
 
+#include "harness/json.h"
 #include "tests/apps/workplace.h"
 
 using namespace kindred::test;

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
+#include "harness/json.h"
 #include "harness/snapshot_store.h"
 #include "tests/apps/workplace.h"
 

@@ -1,5 +1,6 @@
 // The rooms form a DAG: this test reads every #include "room/..." of the tree and refuses edges
-// that CONTRIBUTING.md does not allow, and xtensor anywhere but in autodiff/xt.h and the tests.
+// that CONTRIBUTING.md does not allow, xtensor anywhere but in autodiff/xt.h and the tests, and
+// JSON anywhere but in harness/json.h.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
@@ -61,6 +62,7 @@ std::vector<std::string> rooms() {
 std::string violation(const std::string& room, const std::string& path, const std::string& text) {
   static const std::regex quoted(R"rx(^\s*#\s*include\s*"([^"]+)")rx");
   static const std::regex xtensor(R"rx(^\s*#\s*include\s*[<"](xtensor|xtensor-blas|xsimd)/)rx");
+  static const std::regex json(R"rx(^\s*#\s*include\s*<nlohmann/json\.hpp>)rx");
   const bool free = is_free(room);
   const Edges edges = allowed(room);
   std::istringstream lines(text);
@@ -69,6 +71,8 @@ std::string violation(const std::string& room, const std::string& path, const st
     std::smatch match;
     if (std::regex_search(line, xtensor) && path != "autodiff/xt.h" && room != "tests")
       complaint += path + " includes xtensor; use autodiff/xt.h\n";
+    if (std::regex_search(line, json) && path != "harness/json.h")
+      complaint += path + " includes nlohmann/json.hpp; use harness/json.h\n";
     if (!std::regex_search(line, match, quoted)) continue;
     const std::string target = match[1];
     const auto slash = target.find('/');
@@ -102,6 +106,9 @@ TEST_CASE("the checker sees forbidden edges") {
   CHECK(violation("apps", "apps/x.cpp", "#include \"block.h\"\n") != "");
   CHECK(violation("ssm", "ssm/x.cpp", "#include <xtensor/xarray.hpp>\n") != "");
   CHECK(violation("autodiff", "autodiff/xt.h", "#include <xtensor/xarray.hpp>\n") == "");
+  CHECK(violation("tests", "tests/apps/a_test.cpp", "#include <nlohmann/json.hpp>\n") != "");
+  CHECK(violation("harness", "harness/json.h", "#include <nlohmann/json.hpp>\n") == "");
+  CHECK(violation("harness", "harness/a.h", "#include <nlohmann/json_fwd.hpp>\n") == "");
   CHECK(violation("tests", "tests/x.cpp", "#include <xtensor/xarray.hpp>\n") == "");
 }
 

@@ -1,13 +1,13 @@
 // kindred data: the verbs, their JSON, and usage errors.
 #include <cstdlib>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
 #include "apps/data_command.h"
 #include "data/recipe.h"
 #include "data/tasks.h"
+#include "harness/json.h"
 #include "tests/data/support.h"
 #include "tests/support/command_output.h"
 

@@ -4,12 +4,12 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "apps/diffusion_command.h"
 #include "autodiff/rng.h"
 #include "harness/config.h"
+#include "harness/json.h"
 #include "tests/support/command_output.h"
 #include "tests/support/errors.h"
 

@@ -5,10 +5,10 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "autodiff/check.h"
 #include "harness/atomic_file.h"
+#include "harness/json.h"
 #include "tests/harness/tiny.h"
 #include "tests/support/temp_folder.h"
 

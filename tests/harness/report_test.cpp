@@ -3,11 +3,11 @@
 
 #include <catch2/catch.hpp>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <regex>
 
 #include "autodiff/check.h"
 #include "harness/atomic_file.h"
+#include "harness/json.h"
 #include "harness/picture.h"
 #include "tests/harness/tiny.h"
 #include "tests/support/temp_folder.h"

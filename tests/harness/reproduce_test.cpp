@@ -5,9 +5,9 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "harness/atomic_file.h"
+#include "harness/json.h"
 #include "harness/sample_quality.h"
 #include "harness/snapshot_store.h"
 #include "harness/study.h"

@@ -7,10 +7,10 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "autodiff/check.h"
 #include "harness/atomic_file.h"
+#include "harness/json.h"
 #include "harness/manifest.h"
 #include "tests/support/temp_folder.h"
 

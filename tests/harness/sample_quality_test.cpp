@@ -8,9 +8,9 @@
 #include <cmath>
 #include <functional>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <numbers>
 
+#include "harness/json.h"
 #include "harness/snapshot.h"
 #include "tests/harness/tiny.h"
 #include "tests/support/errors.h"

@@ -5,7 +5,6 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
 #include "autodiff/graph.h"
 #include "autodiff/ops/cross_entropy.h"
@@ -14,6 +13,7 @@
 #include "harness/classify.h"
 #include "harness/compare.h"
 #include "harness/forecast.h"
+#include "harness/json.h"
 #include "harness/metrics.h"
 #include "harness/trainer.h"
 #include "tests/harness/tiny.h"
