@@ -71,7 +71,9 @@ double GaussianObjective::model_sd() const {
 void GaussianObjective::measure(const data::Batch& batch) const {
   if (data_sd_.value.item() > 0) return;
   Tensor shared = data_sd_.value;  // a handle on the same buffer
-  shared.mutable_data<float>()[0] = static_cast<float>(measured_sd(batch, spec_.levels, kWhere));
+  shared.mutable_data<float>()[0] = static_cast<float>(
+      measured_sd(batch, spec_.levels, kWhere,
+                  parse_encoding("objective.encoding", config_.training.encoding)));
 }
 
 Network GaussianObjective::network(bool training, const Rng& dropout, const Tensor& labels) const {

@@ -6,7 +6,7 @@
 
 namespace kindred::diffusion {
 
-Moments moments(const data::Batch& batch, int64_t levels) {
+Moments moments(const data::Batch& batch, int64_t levels, Encoding encoding) {
   const Tensor& x = levels > 0 ? batch.symbols : batch.values;
   const double width = levels > 0 ? 2 / static_cast<double>(levels) : 1;
   double total = 0, squares = 0;
@@ -18,8 +18,9 @@ Moments moments(const data::Batch& batch, int64_t levels) {
   const auto n = static_cast<double>(x.numel());
   const double mean = total / n, variance = squares / n - mean * mean;
   // A symbol stands for the middle of its cell, 2 (k + 1/2)/K - 1.
+  const bool spread = levels > 0 && encoding == Encoding::uniform;
   return {levels > 0 ? mean + width / 2 - 1 : mean,
-          std::sqrt(std::max(variance, 0.0) + (levels > 0 ? width * width / 12 : 0))};
+          std::sqrt(std::max(variance, 0.0) + (spread ? width * width / 12 : 0))};
 }
 
 Tensor model_elements(const data::Batch& batch, const data::DataSpec& spec, double scale,
@@ -44,9 +45,10 @@ Tensor model_elements(const data::Batch& batch, const data::DataSpec& spec, doub
   return x;
 }
 
-double measured_sd(const data::Batch& batch, int64_t levels, const char* where) {
+double measured_sd(const data::Batch& batch, int64_t levels, const char* where,
+                   Encoding encoding) {
   constexpr double kFarthest = 10;
-  const auto [mean, sd] = moments(batch, levels);
+  const auto [mean, sd] = moments(batch, levels, encoding);
   check(sd > 0 && std::isfinite(sd), where, "the data do not vary (standard deviation ", sd,
         "); set objective.sigma_data");
   check(levels > 0 || std::abs(mean) <= kFarthest * sd, where, "the mean of the data, ", mean,

@@ -13,15 +13,16 @@ inline constexpr double kModelSd = 0.5;  ///< of real vectors in model units
 struct Moments {
   double mean, sd;
 };
-/// Over all numbers of a batch, in the units of real values; symbols as their cells on [-1, 1]: the
-/// uniform noise inside a cell adds (2/K)^2 / 12 to the variance.
-Moments moments(const data::Batch& batch, int64_t levels);
+/// Over all numbers of a batch, in the units of real values; symbols as they are encoded on [-1, 1]:
+/// uniform noise inside a cell adds (2/K)^2 / 12 to the variance of the centres.
+Moments moments(const data::Batch& batch, int64_t levels, Encoding encoding = Encoding::uniform);
 /// Standard deviation of a batch for models with a prior around 0. Usage error under `where` for
 /// data that do not vary, and for real values whose mean is more than ten times that away from 0.
-double measured_sd(const data::Batch& batch, int64_t levels, const char* where);
+double measured_sd(const data::Batch& batch, int64_t levels, const char* where,
+                   Encoding encoding = Encoding::uniform);
 /// x [B, D] f32 of a training batch: symbols as points of their cells (fresh uniform ones, or the
-/// centres), or real values times `scale`. Usage error
-/// under `where` for a batch that does not fit the spec.
+/// centres), or real values times `scale`. Usage error under `where` for a batch that does not fit
+/// the spec.
 Tensor model_elements(const data::Batch& batch, const data::DataSpec& spec, double scale,
                       const Rng& rng, const char* where, Encoding encoding = Encoding::uniform);
 

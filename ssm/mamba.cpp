@@ -7,6 +7,10 @@
 
 namespace kindred::ssm {
 
+namespace {
+constexpr double kNormEps = 1e-5;  // of every norm in the published models
+}  // namespace
+
 Mamba Mamba::make(const harness::BackboneSpec& spec, const MambaConfig& c, const Rng& rng,
                   DType dtype) {
   check(c.layers >= 0, "model.layers", c.layers, " blocks");
@@ -18,10 +22,11 @@ Mamba Mamba::make(const harness::BackboneSpec& spec, const MambaConfig& c, const
   Mamba m;
   m.frame = Frame::make("mamba", spec, options.width, nn::NormKind::rms,
                         parse_film(c.conditioning) ? c.layers : 0, rng, dtype);
+  m.frame.final_norm->eps = kNormEps;
   m.dropout = c.dropout;
   for (int64_t i = 0; i < c.layers; ++i) {
     const Rng r = rng.split("blocks").split(static_cast<uint64_t>(i));
-    m.blocks.push_back({nn::Norm::make(options.width, nn::NormKind::rms, dtype, 1e-5),
+    m.blocks.push_back({nn::Norm::make(options.width, nn::NormKind::rms, dtype, kNormEps),
                         MambaLayer::make(options, r.split("layer"), dtype)});
   }
   return m;

@@ -4,7 +4,7 @@
 // stored for all k. Used while stepping, where
 // nothing is differentiated.
 #pragma once
-#include "ssm/planes.h"
+#include "autodiff/ops/planes.h"
 
 namespace kindred::ssm {
 

@@ -13,8 +13,8 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/matmul.h"
+#include "autodiff/ops/planes.h"
 #include "ssm/nplr.h"
-#include "ssm/planes.h"
 #include "ssm/s4_stepping.h"
 #include "ssm/spectrum.h"
 

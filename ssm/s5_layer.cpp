@@ -10,8 +10,8 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/matmul.h"
+#include "autodiff/ops/planes.h"
 #include "autodiff/ops/scan.h"
-#include "ssm/planes.h"
 #include "ssm/spectrum.h"
 
 namespace kindred::ssm {

@@ -17,9 +17,8 @@
 
 #include "autodiff/op.h"
 #include "autodiff/ops/dplr_state.h"
-#include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/fftconv_kernels.h"
-#include "autodiff/ops/layout.h"
+#include "autodiff/ops/planes.h"
 #include "autodiff/ops/reduce.h"
 #include "autodiff/ops/tiles.h"
 #include "autodiff/parallel.h"
@@ -345,27 +344,15 @@ void control_backward(const Vjp& v) {
   });
 }
 
-struct Planes {
-  Tensor re, im;
-};
-Planes operator+(const Planes& x, const Planes& y) { return {x.re + y.re, x.im + y.im}; }
-Planes operator*(const Planes& x, const Planes& y) {
-  return {x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re};
-}
-Planes operator*(const Tensor& s, const Planes& x) { return {s * x.re, s * x.im}; }
-
 Tensor composite(std::span<const Tensor> in, const Attrs&) {
   const int64_t H = in[kIm].dim(0), M = in[kIm].dim(1), rows = in[kU].dim(0), L = in[kU].dim(1);
-  const auto planes = [](const Tensor& x) {
-    const Shape rest = x.shape().part(1, x.rank());
-    return Planes{reshape(slice(x, 0, 0, 1), rest), reshape(slice(x, 0, 1, 1), rest)};
-  };
   const Tensor dt = exp(in[kLogDt].rank() == 2 ? in[kLogDt] : reshape(in[kLogDt], {H, 1}));
   const Planes a{neg(exp(in[kLogNegRe])) * dt, in[kIm] * dt};
   const Planes left{affine(a.re, -0.5, 1), scale(a.im, -0.5)};
   const Tensor size = reciprocal(square(left.re) + square(left.im));
   const Planes G{left.re * size, neg(left.im) * size};
-  const Planes P = planes(in[kP]), GP = G * (dt * P), GB = G * (dt * planes(in[kB])), Ga = G * a;
+  const Planes P = planes_of(in[kP]), GP = G * (dt * P), GB = G * (dt * planes_of(in[kB])),
+               Ga = G * a;
   // P* x = 2 Re sum_n conj(P_n) x_n.
   const auto seen = [&](const Planes& x) {
     const Tensor s = sum(P.re * x.re + P.im * x.im, x.re.rank() - 1);
@@ -375,7 +362,7 @@ Tensor composite(std::span<const Tensor> in, const Attrs&) {
   };
   const Tensor unit = add_scalar(scale(seen(GP), 0.5), 1);
   const Tensor zero = Tensor::zeros({rows, H, M}, dt.dtype());
-  Planes x = in.size() == kInputs ? planes(in[kX]) : Planes{zero, zero};
+  Planes x = in.size() == kInputs ? planes_of(in[kX]) : Planes{zero, zero};
   for (int64_t l = 0; l < L; ++l) {
     const Tensor u = reshape(slice(in[kU], 1, l, 1), {rows, H, 1});
     const Planes change = Ga * x + u * GB;

@@ -9,27 +9,14 @@
 
 #include "autodiff/ops/dplr_kernel.h"
 #include "autodiff/ops/dplr_kernel_sums.h"
-#include "autodiff/ops/elementwise.h"
-#include "autodiff/ops/layout.h"
 #include "autodiff/ops/matmul.h"
+#include "autodiff/ops/planes.h"
 #include "autodiff/ops/rfft.h"
 #include "autodiff/recompute.h"
 
 namespace kindred {
 
 namespace {
-
-/// A complex tensor.
-struct Planes {
-  Tensor re, im;
-};
-Planes operator*(const Planes& x, const Planes& y) {
-  return {x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re};
-}
-Planes operator-(const Planes& x, const Planes& y) { return {x.re - y.re, x.im - y.im}; }
-Planes operator*(const Tensor& x, const Planes& y) { return {x * y.re, x * y.im}; }
-Planes conj(const Planes& x) { return {x.re, neg(x.im)}; }
-Planes inverse(const Planes& x) { return reciprocal(square(x.re) + square(x.im)) * conj(x); }
 
 struct Inputs {
   Tensor log_neg_re, im, P, B, C, log_dt;

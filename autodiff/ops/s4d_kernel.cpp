@@ -39,13 +39,6 @@ Mode mode_of(Complex a, Discretisation rule) {
   return {a, A, p, A, dp};
 }
 
-namespace {
-Planes inverse(const Planes& x) {
-  const Tensor r = reciprocal(square(x.re) + square(x.im));
-  return {x.re * r, neg(x.im) * r};
-}
-}  // namespace
-
 Discretised discretised(const Tensor& log_neg_re, const Tensor& im, const Tensor& log_dt,
                         Discretisation rule) {
   const Tensor dt = exp(log_dt.rank() == 2 ? log_dt : reshape(log_dt, {log_dt.dim(0), 1}));
@@ -54,19 +47,12 @@ Discretised discretised(const Tensor& log_neg_re, const Tensor& im, const Tensor
   if (rule == Discretisation::zoh) {
     const Tensor size = exp(a.re);
     A = {size * cos(a.im), size * sin(a.im)};
-    const Tensor half = square(sin(scale(a.im, 0.5)));
-    const Planes minus_one{expm1(a.re) * cos(a.im) - scale(half, 2), A.im};
-    p = minus_one * inverse(a);
+    p = exponential_minus_one(a) * inverse(a);
   } else {
     p = inverse({affine(a.re, -0.5, 1), scale(a.im, -0.5)});
     A = Planes{affine(a.re, 0.5, 1), scale(a.im, 0.5)} * p;
   }
   return {A, {p.re * dt, p.im * dt}};
-}
-
-Planes planes_of(const Tensor& x) {
-  const Shape rest = x.shape().part(1, x.rank());
-  return {reshape(slice(x, 0, 0, 1), rest), reshape(slice(x, 0, 1, 1), rest)};
 }
 
 }  // namespace s4d

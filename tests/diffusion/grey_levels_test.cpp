@@ -6,6 +6,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "diffusion/model_units.h"
+
 using namespace kindred;
 using namespace kindred::diffusion;
 
@@ -36,7 +38,7 @@ TEST_CASE("levels: encodings lie in their cells and come back, on any range", "[
       const double low = levels.shift + width * k.item(i);
       CHECK(y.item(i) >= low);
       CHECK(y.item(i) < low + width);
-      CHECK(c.item(i) == Approx(low + 0.5 * width));
+      CHECK(c.item(i) == Approx(low + 0.5 * width).margin(1e-14));
       CHECK(quantise(y, levels).item(i) == k.item(i));
       CHECK(quantise(c, levels).item(i) == k.item(i));
     }
@@ -88,4 +90,15 @@ TEST_CASE("levels: the offset of a density is that of its cells, no constant", "
           Approx(3 * std::log2(static_cast<double>(levels.count))));
   CHECK(bits_of(0, 1, 256) == Approx(7));                    // 256 levels on [-1, 1]
   CHECK(bits_of(0, 1, GreyLevels(256, 1, 0)) == Approx(8));  // on [0, 1]
+}
+
+TEST_CASE("levels: moments of black and white, as points of cells and as centres", "[levels]") {
+  data::Batch batch;
+  batch.symbols = Tensor::from<int32_t>({0, 1, 1, 0}, {2, 2});  // centres -1/2 and 1/2
+  CHECK(moments(batch, 2, Encoding::centre).mean == Approx(0).margin(1e-15));
+  CHECK(moments(batch, 2, Encoding::centre).sd == Approx(0.5));
+  // Uniform on [-1, 1].
+  CHECK(moments(batch, 2).mean == Approx(0).margin(1e-15));
+  CHECK(moments(batch, 2).sd == Approx(std::sqrt(1.0 / 3)));
+  CHECK(measured_sd(batch, 2, "test", Encoding::centre) == Approx(0.5));
 }

@@ -4,18 +4,20 @@
 #include "autodiff/ops/elementwise.h"
 #include "autodiff/ops/layout.h"
 
-namespace kindred::ssm {
+namespace kindred {
 
 struct Planes {
   Tensor re, im;
 };
 
 inline Planes operator+(const Planes& x, const Planes& y) { return {x.re + y.re, x.im + y.im}; }
+inline Planes operator-(const Planes& x, const Planes& y) { return {x.re - y.re, x.im - y.im}; }
 inline Planes operator*(const Planes& x, const Planes& y) {
   return {x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re};
 }
 inline Planes operator*(const Tensor& s, const Planes& x) { return {s * x.re, s * x.im}; }
 inline Planes scale(const Planes& x, double s) { return {scale(x.re, s), scale(x.im, s)}; }
+inline Planes conj(const Planes& x) { return {x.re, neg(x.im)}; }
 inline Planes inverse(const Planes& x) {
   const Tensor r = reciprocal(square(x.re) + square(x.im));
   return {x.re * r, neg(x.im) * r};
@@ -26,11 +28,15 @@ inline Planes exponential_minus_one(const Planes& x) {
   return {expm1(x.re) * cos(x.im) - scale(half, 2), exp(x.re) * sin(x.im)};
 }
 
-/// The two planes of x [2, ...], in another dtype if asked for.
-inline Planes planes_of(const Tensor& x, DType dtype) {
+/// The two planes of x [2, ...].
+inline Planes planes_of(const Tensor& x) {
   const Shape rest = x.shape().part(1, x.rank());
-  const auto part = [&](int64_t k) { return cast(reshape(slice(x, 0, k, 1), rest), dtype); };
-  return {part(0), part(1)};
+  return {reshape(slice(x, 0, 0, 1), rest), reshape(slice(x, 0, 1, 1), rest)};
+}
+/// In another dtype.
+inline Planes planes_of(const Tensor& x, DType dtype) {
+  const Planes p = planes_of(x);
+  return {cast(p.re, dtype), cast(p.im, dtype)};
 }
 /// [2, ...].
 inline Tensor joined(const Planes& x) {
@@ -39,4 +45,4 @@ inline Tensor joined(const Planes& x) {
   return concat({reshape(x.re, shape), reshape(x.im, shape)}, 0);
 }
 
-}  // namespace kindred::ssm
+}  // namespace kindred
