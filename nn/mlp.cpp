@@ -2,7 +2,7 @@
 
 #include "autodiff/choice.h"
 #include "autodiff/ops/elementwise.h"
-#include "autodiff/ops/swiglu.h"
+#include "autodiff/ops/glu.h"
 
 namespace kindred::nn {
 

@@ -11,6 +11,39 @@ namespace kindred {
 
 namespace {
 
+/// A unit: its value, its derivatives times g, and the same in public ops.
+struct Glu {
+  static constexpr const char* kName = "glu";
+  static constexpr double kFlops = 6;  // an input number
+  template <class T>
+  static T value(T a, T b) {
+    return a * vsigmoid(b);
+  }
+  template <class T>
+  static void derivatives(T a, T b, T g, T& da, T& db) {
+    const T s = vsigmoid(b);
+    da = g * s;
+    db = g * a * s * (1 - s);
+  }
+  static Tensor composed(const Tensor& a, const Tensor& b) { return a * sigmoid(b); }
+};
+
+struct Swiglu {
+  static constexpr const char* kName = "swiglu";
+  static constexpr double kFlops = 7;
+  template <class T>
+  static T value(T a, T b) {
+    return a * vsigmoid(a) * b;
+  }
+  template <class T>
+  static void derivatives(T a, T b, T g, T& da, T& db) {
+    const T s = vsigmoid(a);
+    da = g * b * s * (1 + a * (1 - s));
+    db = g * a * s;
+  }
+  static Tensor composed(const Tensor& a, const Tensor& b) { return a * sigmoid(a) * b; }
+};
+
 /// Rows of a chunk of about kGrain elements.
 int64_t rows_per_chunk(int64_t width) { return std::max<int64_t>(1, kGrain / width); }
 
@@ -24,7 +57,7 @@ inline __attribute__((always_inline)) void fetch_ahead(const T* row, int64_t C) 
   for (int64_t i = 0; i < 2 * C; i += kLine) __builtin_prefetch(row + 4 * C + i);
 }
 
-template <class T>
+template <class Unit, class T>
 void forward(const Tensor& in, Tensor& out) {
   const int64_t C = out.dim(-1);
   const T* x = in.data<T>();
@@ -34,12 +67,12 @@ void forward(const Tensor& in, Tensor& out) {
       const T* __restrict a = x + r * 2 * C, * __restrict b = a + C;
       T* __restrict o = y + r * C;
       fetch_ahead(a, C);
-      for (int64_t i = 0; i < C; ++i) o[i] = a[i] * vsigmoid(b[i]);
+      for (int64_t i = 0; i < C; ++i) o[i] = Unit::value(a[i], b[i]);
     }
   });
 }
 
-template <class T>
+template <class Unit, class T>
 void backward(const Vjp& v) {
   const int64_t C = v.g.dim(-1);
   v.dx[0] = Tensor::empty(v.in[0].shape(), v.g.dtype());
@@ -51,53 +84,59 @@ void backward(const Vjp& v) {
       T* __restrict da = dx + r * 2 * C, * __restrict db = da + C;
       fetch_ahead(a, C);
       fetch_ahead(da, C);
-      for (int64_t i = 0; i < C; ++i) {
-        const T s = vsigmoid(b[i]);
-        da[i] = gr[i] * s;
-        db[i] = gr[i] * a[i] * s * (1 - s);
-      }
+      for (int64_t i = 0; i < C; ++i) Unit::derivatives(a[i], b[i], gr[i], da[i], db[i]);
     }
   });
 }
 
-const Op glu_op = {
-    .name = "glu",
-    .infer =
-        [](const Call& call, Outputs& out) {
-          check(call.in.size() == 1 && call.in[0].is_float() && call.shape(0).rank() >= 1 &&
-                    call.shape(0)[-1] % 2 == 0 && call.shape(0).numel() > 0,
-                "glu", "needs a floating-point input of even last dimension, got ", call.shape(0),
-                ' ', name(call.in[0].dtype()));
-          out.add(call.shape(0).with(-1, call.shape(0)[-1] / 2), call.in[0].dtype());
-        },
-    .forward =
-        [](const Call& call, std::span<Tensor> out) {
-          dispatch_float(out[0].dtype(), [&]<class T>(T) { forward<T>(call.in[0], out[0]); });
-        },
-    .fused_vjp =
-        [](const Vjp& v) { dispatch_float(v.g.dtype(), [&]<class T>(T) { backward<T>(v); }); },
-    .composite =
-        [](std::span<const Tensor> in, const Attrs&) {
-          const int64_t C = in[0].dim(-1) / 2;
-          const int last = in[0].rank() - 1;
-          return slice(in[0], last, 0, C) * sigmoid(slice(in[0], last, C, C));
-        },
-    .flops = [](const Call& call) { return 6 * static_cast<double>(call.in[0].numel()); },
-    .samples =
-        [](DType dtype, int64_t width, const Rng& rng) {
-          return std::vector<Sample>{{{rng.normal({2, 3, 2 * width}, dtype)}, {}, "rows"},
-                                     {{rng.normal({2 * width}, dtype)}, {}, "vector"}};
-        },
-    .bad_samples =
-        [] {
-          return std::vector<Sample>{{{Tensor::zeros({2, 3})}, {}, "odd width"},
-                                     {{Tensor::zeros({2, 4}, DType::i32)}, {}, "integers"}};
-        },
-};
-const RegisterOp registered(glu_op);
+template <class Unit>
+Op op_of() {
+  return {
+      .name = Unit::kName,
+      .infer =
+          [](const Call& call, Outputs& out) {
+            const Shape& x = call.shape(0);
+            check(call.in.size() == 1 && call.in[0].is_float() && x.rank() >= 1 && x[-1] % 2 == 0 &&
+                      x.numel() > 0,
+                  Unit::kName, "needs a floating-point input of even last dimension, got ", x, ' ',
+                  name(call.in[0].dtype()));
+            out.add(x.with(-1, x[-1] / 2), call.in[0].dtype());
+          },
+      .forward =
+          [](const Call& call, std::span<Tensor> out) {
+            dispatch_float(out[0].dtype(),
+                           [&]<class T>(T) { forward<Unit, T>(call.in[0], out[0]); });
+          },
+      .fused_vjp =
+          [](const Vjp& v) {
+            dispatch_float(v.g.dtype(), [&]<class T>(T) { backward<Unit, T>(v); });
+          },
+      .composite =
+          [](std::span<const Tensor> in, const Attrs&) {
+            const int64_t C = in[0].dim(-1) / 2;
+            const int last = in[0].rank() - 1;
+            return Unit::composed(slice(in[0], last, 0, C), slice(in[0], last, C, C));
+          },
+      .flops =
+          [](const Call& call) { return Unit::kFlops * static_cast<double>(call.in[0].numel()); },
+      .samples =
+          [](DType dtype, int64_t width, const Rng& rng) {
+            return std::vector<Sample>{{{rng.normal({2, 3, 2 * width}, dtype)}, {}, "rows"},
+                                       {{rng.normal({2 * width}, dtype)}, {}, "vector"}};
+          },
+      .bad_samples =
+          [] {
+            return std::vector<Sample>{{{Tensor::zeros({2, 3})}, {}, "odd width"},
+                                       {{Tensor::zeros({2, 4}, DType::i32)}, {}, "integers"}};
+          },
+  };
+}
+const Op glu_op = op_of<Glu>(), swiglu_op = op_of<Swiglu>();
+const RegisterOp registered[] = {RegisterOp(glu_op), RegisterOp(swiglu_op)};
 
 }  // namespace
 
 Tensor glu(const Tensor& x) { return apply(glu_op, {x}); }
+Tensor swiglu(const Tensor& x) { return apply(swiglu_op, {x}); }
 
 }  // namespace kindred
