@@ -349,7 +349,9 @@ Tensor FlowObjective::sample(const Rng& rng, const harness::SampleOptions& optio
             static_cast<int32_t>(std::clamp(std::floor(scale.inverse(v) * static_cast<double>(K)),
                                             0.0, static_cast<double>(K - 1)));
     }
-    if (options.progress) options.progress(first + B, options.count, first / kSampleChunk + 1);
+    if (options.progress)
+      options.progress({first / kSampleChunk + 1, (options.count + kSampleChunk - 1) / kSampleChunk,
+                        first + B, options.count});
   }
   return out;
 }

@@ -28,6 +28,15 @@ Norms norms_of(const SamplingConfig& how, int64_t dims) {
   return how.norms == "sample" ? Norms::sample : how.norms == "batch" ? Norms::batch : Norms::level;
 }
 
+/// Of the network by one chunk of samples; 0 where the solver decides.
+int64_t evaluations_of(const SamplingConfig& how) {
+  if (how.sampler == "ode") return 0;
+  if (how.sampler == "heun") return how.order == 2 ? 2 * how.steps - 1 : how.steps;
+  const bool corrected = how.sampler == "pc" || how.sampler == "langevin";
+  const bool predicted = how.sampler != "langevin" && !(corrected && how.predictor == "none");
+  return how.steps * (predicted + (corrected ? how.corrector_steps : 0)) + how.final_denoise;
+}
+
 /// The adaptive solver. Rows have steps of their own, so a trace follows the levels that Heun's
 /// method would use: the solver stops at each.
 Tensor solved(const RowDenoiser& denoiser, Tensor x, const std::vector<double>& levels,
@@ -229,6 +238,7 @@ Tensor GaussianObjective::sample(const Rng& rng, const harness::SampleOptions& o
   const double sigma_unit = spec_.levels > 0 ? 0.5 * static_cast<double>(spec_.levels) : 1 / unit();
   Tensor out = Tensor::empty({options.count, D}, spec_.levels > 0 ? DType::i32 : DType::f32);
   int64_t evaluations = 0;
+  const int64_t expected = evaluations_of(how) * ((options.count + chunk - 1) / chunk);
   for (int64_t first = 0; first < options.count; first += chunk) {
     const int64_t count = std::min(chunk, options.count - first);
     const SampleStreams streams(rng, first);
@@ -242,7 +252,7 @@ Tensor GaussianObjective::sample(const Rng& rng, const harness::SampleOptions& o
     RowDenoiser denoiser = wanted_denoiser(options, first, count);
     if (options.progress)
       denoiser = [&, wanted = std::move(denoiser)](const auto&... state) {
-        options.progress(first, options.count, ++evaluations);
+        options.progress({++evaluations, expected, first, options.count});
         return wanted(state...);
       };
     const Tensor y = draw(how, denoiser, count, streams, hooks);
@@ -256,7 +266,7 @@ Tensor GaussianObjective::sample(const Rng& rng, const harness::SampleOptions& o
       std::copy_n(values.data<float>(), y.numel(), out.mutable_data<float>() + first * D);
     }
   }
-  if (options.progress) options.progress(options.count, options.count, evaluations);
+  if (options.progress) options.progress({evaluations, evaluations, options.count, options.count});
   // What is known is as it was given, to the last digit.
   for (int64_t k = 0; !completion.known.empty() && k < options.count; ++k)
     for (int64_t d = 0; d < D; ++d) {

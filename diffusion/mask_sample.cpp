@@ -150,9 +150,6 @@ Tensor MaskObjective::sample(const Rng& rng, const harness::SampleOptions& optio
   check(options.labels.empty() && options.guidance == 0, "sample",
         "the objective mask is not conditioned on classes");
   Drawing how = drawing(options);
-  int64_t evaluations = 0;
-  if (options.progress)
-    how.evaluated = [&] { options.progress(how.first, options.count, ++evaluations); };
   std::vector<int32_t> prompt = options.prompt;
   if (text() && prompt.empty()) prompt.push_back(harness::first_symbol(spec_));
   const auto given = static_cast<int64_t>(prompt.size());
@@ -161,6 +158,17 @@ Tensor MaskObjective::sample(const Rng& rng, const harness::SampleOptions& optio
   const int64_t wanted = !text()              ? spec_.length - given
                          : options.length > 0 ? options.length
                                               : spec_.length;
+  const int64_t gaps = options.fill.empty()
+                           ? wanted
+                           : std::count(options.fill.begin(), options.fill.end(), harness::kGap);
+  // Of longer texts, in windows, the number is not known.
+  const int64_t expected = given + wanted > positions_
+                               ? 0
+                               : (how.order == Order::ancestral ? how.steps : gaps) *
+                                     ((options.count + kChunk - 1) / kChunk);
+  int64_t evaluations = 0;
+  if (options.progress)
+    how.evaluated = [&] { options.progress({++evaluations, expected, how.first, options.count}); };
   Tensor result;
   for (int64_t first = 0; first < options.count; first += kChunk) {
     const int64_t count = std::min(kChunk, options.count - first);
@@ -174,7 +182,7 @@ Tensor MaskObjective::sample(const Rng& rng, const harness::SampleOptions& optio
     std::copy_n(chunk.data<int32_t>(), chunk.numel(),
                 result.mutable_data<int32_t>() + first * chunk.dim(1));
   }
-  if (options.progress) options.progress(options.count, options.count, evaluations);
+  if (options.progress) options.progress({evaluations, evaluations, options.count, options.count});
   return result;
 }
 

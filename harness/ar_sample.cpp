@@ -73,8 +73,11 @@ Tensor Ar::sample_chunk(const Rng& rng, const SampleOptions& options, int64_t fi
       symbols[b * total + at] = drawn.data<int32_t>()[b];
       if (options.drawn) options.drawn(first + b, drawn.data<int32_t>()[b]);
     }
-    if (options.progress)
-      options.progress(first, options.count, first / kChunk * (total - given) + at + 1 - given);
+    if (options.progress) {
+      const int64_t each = total - given, chunks = (options.count + kChunk - 1) / kChunk;
+      options.progress(
+          {first / kChunk * each + at + 1 - given, chunks * each, first, options.count});
+    }
     if (at + 1 == total) break;
     if (limit > 0 && stepper->position() >= limit) {
       stepper = new_stepper(backbone_, count, window_);
@@ -100,8 +103,10 @@ Tensor Ar::sample(const Rng& rng, const SampleOptions& options) const {
     if (!result.defined()) result = Tensor::empty({options.count, chunk.dim(1)}, DType::i32);
     std::copy_n(chunk.data<int32_t>(), chunk.numel(),
                 result.mutable_data<int32_t>() + first * chunk.dim(1));
-    if (options.progress && first + count == options.count)
-      options.progress(options.count, options.count, (first / kChunk + 1) * chunk.dim(1));
+    if (options.progress && first + count == options.count) {
+      const int64_t evaluations = (first / kChunk + 1) * chunk.dim(1);
+      options.progress({evaluations, evaluations, options.count, options.count});
+    }
   }
   return result;
 }

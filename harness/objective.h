@@ -75,6 +75,14 @@ struct Completion {
 /// In SampleOptions::fill: a symbol to draw.
 inline constexpr int32_t kGap = -1;
 
+/// How far drawing samples is.
+struct SampleProgress {
+  int64_t evaluations;  ///< of the network so far, each of the samples that are advanced together
+  int64_t expected;     ///< about so many of them in all; 0: not known
+  int64_t samples;      ///< that are finished
+  int64_t count;        ///< of samples in all
+};
+
 struct SampleOptions {
   int64_t count = 16;
   int64_t length = 0;  ///< text: symbols to write (0: the window)
@@ -99,9 +107,7 @@ struct SampleOptions {
   std::function<void(int64_t step, double sigma, int64_t first, const Tensor& states)> trace = {};
   /// ar: called with each symbol as soon as it is drawn, if not empty.
   std::function<void(int64_t sample, int32_t symbol)> drawn = {};
-  /// Called with the samples that are finished, of how many, and the network evaluations so far
-  /// (each of as many samples as are advanced together), if not empty.
-  std::function<void(int64_t done, int64_t total, int64_t evaluations)> progress = {};
+  std::function<void(const SampleProgress&)> progress = {};  ///< may be empty
 };
 
 /// What a snapshot says of the training behind it.

@@ -113,10 +113,11 @@ Likelihood score(Run& run, data::Split split, const std::string& who, ProgressMo
 }
 
 void show_drawing(ProgressBar& bar, SampleOptions& options) {
-  options.progress = [&bar](int64_t done, int64_t total, int64_t evaluations) {
-    bar.set_total(total);
-    bar.update(done, std::to_string(evaluations) + " evaluations");
-    if (done == total) bar.finish();
+  options.progress = [&bar](const SampleProgress& so_far) {
+    const auto [evaluations, expected, samples, count] = so_far;
+    bar.set_total(samples == count ? evaluations : expected);
+    bar.update(evaluations, std::to_string(samples) + "/" + std::to_string(count) + " samples");
+    if (samples == count) bar.finish();
   };
 }
 

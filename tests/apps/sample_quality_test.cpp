@@ -61,7 +61,7 @@ TEST_CASE("eval --samples: points as a table and as numbers", "[apps]") {
   const auto asked = at.kindred({"eval", "run", "--samples", "20", "--json", "--seed", "3"});
   CHECK(asked.status == 0);
   CHECK(asked.errors.find("draw gaussian/") == 0);
-  CHECK(asked.errors.find("20/20 [") != std::string::npos);
+  CHECK(asked.errors.find("20/20 samples") != std::string::npos);
   CHECK(at.kindred({"eval", "run", "--samples", "20", "--no-progress"}).errors.empty());
   const json q = json::parse(asked.output);
   CHECK(q["n"] == 20);
