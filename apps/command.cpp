@@ -5,6 +5,7 @@
 #include <cstring>
 #include <iostream>
 
+#include "autodiff/choice.h"
 #include "harness/experiment.h"
 
 namespace kindred::apps {
@@ -35,10 +36,16 @@ bool CommandLine::parse(int argc, char** argv) {
   try {
     po::store(po::command_line_parser(argc, argv).options(options_).positional(positions_).run(),
               values_);
+  } catch (const po::too_many_positional_options_error&) {
+    throw po::error("too many words; here stand" +
+                    (positions_.max_total_count() > 0
+                         ? " at most " + std::to_string(positions_.max_total_count())
+                         : std::string(" none")) +
+                    " beside the options: " + usage_);
   } catch (const po::unknown_option& error) {
     std::vector<std::string> known;
     for (const auto& option : options_.options()) known.push_back("--" + option->long_name());
-    const std::string near = harness::nearest(error.get_option_name(), known);
+    const std::string near = nearest(error.get_option_name(), known);
     if (near.empty()) throw;
     throw po::error(error.what() + std::string("; did you mean ") + near + '?');
   }

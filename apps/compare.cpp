@@ -21,7 +21,7 @@ int compare_command(int argc, char** argv) {
       "  kindred compare experiments/quickstart.ini --out out/short --set train.seconds=10\n");
   line.options().add_options()("file", po::value<std::string>()->value_name("FILE"),
                                "experiment file")(
-      "out,o", po::value<std::string>()->value_name("DIR")->required(), "folder for results")(
+      "out,o", po::value<std::string>()->value_name("DIR"), "folder for results")(
       "set,s", po::value<std::vector<std::string>>()->composing()->value_name("KEY=VALUE"),
       "one setting; repeatable")("fresh",
                                  "train everything again, even what is finished in the folder");
@@ -29,6 +29,7 @@ int compare_command(int argc, char** argv) {
   line.add_output_options();
   if (!line.parse(argc, argv)) return 0;
   check(line.has("file"), "compare", "name an experiment file, e.g. experiments/quickstart.ini");
+  check(line.has("out"), "compare", "name a folder for the results: --out DIR");
   harness::Settings settings = harness::Settings::from_file(line.get<std::string>("file"));
   const std::vector<std::string> all = harness::compared_families(settings);
   harness::CompareControl control;

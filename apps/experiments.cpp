@@ -1,5 +1,7 @@
 #include "apps/experiments.h"
+#include "autodiff/choice.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <vector>
 
@@ -21,7 +23,9 @@ FoundExperiment find_experiment(const std::string& name) {
       known.emplace_back(e.name);
     }
   }
-  std::string near = harness::nearest("paper_" + name, known);
+  std::sort(known.begin(), known.end());
+  known.erase(std::unique(known.begin(), known.end()), known.end());
+  std::string near = nearest(name.starts_with("paper_") ? name : "paper_" + name, known);
   for (const std::string& full : known)  // a part of the name
     if (near.empty() && full.find(name) != std::string::npos) near = full;
   fail(Fault::usage, "reproduce", "there is no experiment \"", name, '"',

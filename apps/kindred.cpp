@@ -16,6 +16,7 @@
 #include "apps/data_command.h"
 #include "apps/diffusion_command.h"
 #include "autodiff/check.h"
+#include "autodiff/choice.h"
 
 namespace {
 
@@ -65,9 +66,7 @@ int run(int argc, char** argv) {
       if (verb == c.name) return c.run(argc - 1, argv + 1);
     std::vector<std::string> names;
     for (const Command& c : kCommands) names.emplace_back(c.name);
-    const std::string near = kindred::harness::nearest(verb, names);
-    std::cerr << "kindred: unknown command \"" << verb << '"'
-              << (near.empty() ? "" : "; did you mean " + near + "?")
+    std::cerr << "kindred: unknown command \"" << verb << '"' << kindred::did_you_mean(verb, names)
               << " (kindred --help lists them)\n";
     return 2;
   } catch (const kindred::Error& error) {

@@ -72,6 +72,7 @@ int print_page(const std::vector<std::string>& places, bool as_json) {
     all.push_back(std::move(results));
     command += ' ' + shell_word(place);
   }
+  check(!all.empty(), "reproduce", "none of these folders has results");
   if (as_json) {
     std::cout << json(all).dump(2) << '\n';
   } else {
@@ -115,7 +116,8 @@ int reproduce_command(int argc, char** argv) {
   if (!line.parse(argc, argv)) return 0;
   if (line.has("list")) return list_experiments(line.json());
   check(line.has("experiment"), "reproduce",
-        "name an experiment; `kindred reproduce --list` shows them");
+        line.has("table") ? "--table needs the folders to print, e.g. runs/reproduce/*"
+                          : "name an experiment; `kindred reproduce --list` shows them");
   const auto names = line.get<std::vector<std::string>>("experiment");
   if (line.has("table")) return print_page(names, line.json());
   check(names.size() == 1, "reproduce", "one experiment at a time; got ", names.size());

@@ -23,7 +23,8 @@ namespace {
 std::string describe_elements(const data::DataSpec& spec) {
   const std::string length = std::to_string(spec.length), levels = std::to_string(spec.levels);
   if (spec.modality == data::Modality::text) return levels + " symbols, window " + length;
-  if (spec.modality != data::Modality::sequence) return length + " dims of " + levels + " levels";
+  if (spec.modality != data::Modality::sequence)
+    return spec.levels > 0 ? length + " dims of " + levels + " levels" : length + " real numbers";
   const auto of = [](int64_t n, const std::string& what) {
     return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
   };
@@ -38,8 +39,10 @@ std::string describe_elements(const data::DataSpec& spec) {
 void print_plan(harness::Run& run) {
   const data::DataSpec& spec = run.spec();
   const auto& t = run.train_options();
-  std::printf("family        %s (%s), %lld parameters\n", run.options().family.c_str(),
-              run.family().str().c_str(), static_cast<long long>(run.parameter_count()));
+  const std::string asked = run.options().family, family = run.family().str();
+  std::printf("family        %s, %lld parameters\n",
+              (asked == family ? family : asked + " (" + family + ")").c_str(),
+              static_cast<long long>(run.parameter_count()));
   std::printf("data          %s: %lld training, %s\n", spec.name.c_str(),
               static_cast<long long>(spec.train_size), describe_elements(spec).c_str());
   std::printf("optimizer     %s, batch %lld, ", run.optimizer().name().c_str(),

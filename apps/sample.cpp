@@ -135,16 +135,16 @@ int sample_command(int argc, char** argv) {
       "masked diffusion of text: a text whose gaps are filled in")(
       "gap", po::value<std::string>()->default_value("_")->value_name("CHAR"),
       "the symbol of --fill that stands for a missing one")(
-      "temperature", po::value<double>()->default_value(1),
+      "temperature", po::value<double>()->default_value(1)->value_name("X"),
       "symbols: softmax temperature, 0 takes the most likely one; flow: scale of the prior's draws")(
-      "top-k", po::value<int64_t>()->default_value(0),
+      "top-k", po::value<int64_t>()->default_value(0)->value_name("N"),
       "keep only the k most likely symbols; 0 = all")(
-      "top-p", po::value<double>()->default_value(1),
+      "top-p", po::value<double>()->default_value(1)->value_name("P"),
       "keep the most likely symbols with this total mass")(
-      "steps", po::value<int64_t>()->default_value(0),
+      "steps", po::value<int64_t>()->default_value(0)->value_name("N"),
       "diffusion: solver steps; 0 = as configured")(
       "sampler", po::value<std::string>()->default_value(""), "diffusion: sampler by name")(
-      "batch", po::value<int64_t>()->default_value(0),
+      "batch", po::value<int64_t>()->default_value(0)->value_name("N"),
       "diffusion: samples advanced together (memory); 0 = 64")(
       "label", po::value<std::string>()->value_name("CLASSES"),
       "diffusion: class of the samples, a list, or all; in turn")(
@@ -162,10 +162,12 @@ int sample_command(int argc, char** argv) {
       "PNG strip of the sampler's states: a row a sample, time to the right")(
       "frames", po::value<std::string>()->value_name("FOLDER"),
       "PNG pictures of the states one after the other")(
-      "moments", po::value<int64_t>()->default_value(0),
+      "moments", po::value<int64_t>()->default_value(0)->value_name("N"),
       "states in the strip (0 = 10) or frames (0 = 60)")(
-      "columns", po::value<int64_t>()->default_value(0), "images in a row; 0 = square")(
-      "scale", po::value<int64_t>()->default_value(0), "pixels a pixel; 0 = readable");
+      "columns", po::value<int64_t>()->default_value(0)->value_name("N"),
+      "images in a row; 0 = square")("scale",
+                                     po::value<int64_t>()->default_value(0)->value_name("N"),
+                                     "pixels a pixel; 0 = readable");
   line.add_output_options();
   if (!line.parse(argc, argv)) return 0;
   check(line.has("run"), "run", "name a run folder or a snapshot file");
@@ -223,6 +225,9 @@ int sample_command(int argc, char** argv) {
   check(line.has("out") || text || line.json() || traced, "sample",
         "name a PNG file with --out (or use --json for the numbers)");
   if (line.has("out") || traced) harness::check_picture(spec);
+  if (line.has("out"))
+    check(std::filesystem::path(line.get<std::string>("out")).extension() == ".png", "sample",
+          "--out ", line.get<std::string>("out"), ": pictures are written as .png");
   const int64_t asked_moments = line.get<int64_t>("moments");
   check(asked_moments == 0 || asked_moments > 1, "sample", "--moments ", asked_moments,
         ": 2 or more, the first and the last among them");

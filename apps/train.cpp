@@ -71,7 +71,11 @@ int train_command(int argc, char** argv) {
   control.refused = [](const std::string& why) { std::cerr << "refused " << why << '\n'; };
   const harness::TrainReport report = harness::train(run, control);
   if (report.resumed_step > 0 && !quiet)
-    std::cout << "resumed from step " << report.resumed_step << '\n';
+    std::cout << "resumed from step " << report.resumed_step
+              << (report.resumed_step >= run.train_options().steps
+                      ? ", which is the end that train.steps sets: nothing was left to do"
+                      : "")
+              << '\n';
   const harness::Progress& p = run.progress();
   if (report.interrupted) {
     std::cerr << "stopped by a signal at step " << p.step << "; saved in " << folder.path()

@@ -21,6 +21,12 @@ class Error : public std::runtime_error {
   Fault fault_;
 };
 
+/// The values of a tensor that has none were asked for.
+class NoData : public Error {
+ public:
+  explicit NoData(const std::string& message) : Error(Fault::usage, message) {}
+};
+
 /// Throws Error(fault, "[where] " + all further arguments streamed one after the other).
 template <class... Parts>
 [[noreturn]] void fail(Fault fault, std::string_view where, const Parts&... parts) {

@@ -43,4 +43,9 @@ const char* word_of(Enum value, const Choices<Enum>& choices) {
   fail(Fault::usage, "choice", "value ", static_cast<int>(value), " has no word");
 }
 
+/// The known name nearest to `word` by edit distance, or "" if none is near.
+std::string nearest(const std::string& word, const std::vector<std::string>& known);
+/// "; did you mean NAME?" of the nearest known name, or "".
+std::string did_you_mean(const std::string& word, const std::vector<std::string>& known);
+
 }  // namespace kindred

@@ -182,6 +182,17 @@ void replay_vjp(Node& node, std::span<const bool> needs, bool create_graph,
   for (std::size_t k = 0; k < where.size(); ++k) result[where[k]] = second[k];
 }
 
+/// Runs the derivative of an op; what the graph was not told to keep is not there.
+template <class Derivative>
+void run_derivative(const Op& op, const Derivative& derivative, const Vjp& args) {
+  try {
+    derivative(args);
+  } catch (const NoData& error) {
+    fail(Fault::usage, op.name, "the derivative asks for a value that the graph has not kept (",
+         error.what(), "): add the input to the op's `reads`, or set `reads_output`");
+  }
+}
+
 void node_vjp(Node& node, std::span<const bool> needs, bool create_graph, InputGradients& dx) {
   if (node.replay) {
     replay_vjp(node, needs, create_graph, dx);
@@ -205,16 +216,16 @@ void node_vjp(Node& node, std::span<const bool> needs, bool create_graph, InputG
   if (!fused) {
     if (create_graph) {
       EnableGrad on;
-      op.vjp(args);
+      run_derivative(op, op.vjp, args);
     } else {
       NoGrad off;
-      op.vjp(args);
+      run_derivative(op, op.vjp, args);
     }
     return;
   }
   {
     NoGrad off;
-    op.fused_vjp(args);
+    run_derivative(op, op.fused_vjp, args);
     profile.moved(args.in);
     profile.moved(std::span(&args.g, 1));
     profile.moved(args.dx);

@@ -4,10 +4,9 @@
 // Derivatives are closed under differentiation:
 //  - `vjp` is written in public ops, so that the derivative can be differentiated again; or
 //  - `fused_vjp` is a kernel, with `composite` (the same function in primitive ops) beside it.
-//  First
-//    derivatives use the kernel; when a graph of the derivative is wanted, one node records the
-//    call and replays the composite only if it is differentiated again. The composite is also the
-//    test oracle and the baseline of the benchmark.
+//    First derivatives use the kernel; when a graph of the derivative is wanted, one node records
+//    the call and replays the composite only if it is differentiated again. The composite is also
+//    the test oracle and the baseline of the benchmark.
 // Randomness enters an op as an input, never drawn inside. Complex numbers never leave a kernel.
 #pragma once
 #include <array>

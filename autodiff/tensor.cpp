@@ -93,7 +93,7 @@ Tensor Tensor::view(const Tensor& base, int64_t offset, const Shape& shape) {
 }
 
 void Tensor::missing() const {
-  fail(Fault::usage, "tensor", defined() ? "no data" : "undefined tensor");
+  throw NoData(defined() ? "[tensor] no data" : "[tensor] undefined tensor");
 }
 void Tensor::wrong_dtype(DType expected) const {
   fail(Fault::usage, "tensor", "is ", name(dtype()), ", asked for ", name(expected));

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "autodiff/choice.h"
 #include "data/csv.h"
 #include "data/dataset.h"
 #include "data/file.h"
@@ -243,12 +244,16 @@ std::shared_ptr<const Dataset> open_csv(DataSpec spec, const DataOptions& option
   return make_element_dataset(std::move(spec), std::move(splits));
 }
 
-std::string known_names() {
-  std::string names;
-  for (const Recipe& r : recipes()) names += r.name + ", ";
-  for (const GeneratorEntry& g : generators()) names += g.name + ", ";
-  for (const TaskEntry& t : tasks()) names += t.name + ", ";
-  return names + "text, idx, csv";
+[[noreturn]] void unknown_name(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Recipe& r : recipes()) names.push_back(r.name);
+  for (const GeneratorEntry& g : generators()) names.push_back(g.name);
+  for (const TaskEntry& t : tasks()) names.push_back(t.name);
+  for (const char* own : {"text", "idx", "csv"}) names.emplace_back(own);
+  std::string list;
+  for (const std::string& known : names) list += (list.empty() ? "" : ", ") + known;
+  fail(Fault::usage, kWhere, "unknown data set \"", name, '"', did_you_mean(name, names),
+       "; known: ", list);
 }
 }  // namespace
 
@@ -267,14 +272,19 @@ std::shared_ptr<const Dataset> open(const DataOptions& options) {
   if (const TaskEntry* task = find_task(options.name)) {
     check(options.path.empty() && options.alphabet == "auto" && options.size == 0 &&
               options.levels == 0,
-          kWhere, options.name, " is generated; path, alphabet, size and levels do not apply");
+          kWhere, options.name, " is generated; path, alphabet, size and levels do not apply (got ",
+          !options.path.empty()        ? "path"
+          : options.alphabet != "auto" ? "alphabet"
+          : options.size != 0          ? "size"
+                                       : "levels",
+          ")");
     check(options.train_limit >= 0 && options.test_limit >= 0, kWhere,
           "train_limit and test_limit are not negative");
     return make_task(std::move(spec), *task, options);
   }
   const bool own = options.name == "text" || options.name == "idx" || options.name == "csv";
-  check(own, kWhere, "unknown data set \"", options.name, "\"; known: ", known_names());
-  check(!options.path.empty(), kWhere, options.name, " needs path, the file to read");
+  if (!own) unknown_name(options.name);
+  check(!options.path.empty(), kWhere, options.name, " needs the file to read: set data.path");
   if (options.name == "idx") return open_idx(std::move(spec), options);
   if (options.name == "csv") return open_csv(std::move(spec), options);
   check_options(options, Modality::text);

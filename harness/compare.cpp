@@ -222,6 +222,8 @@ void check_eval_options(const Run& run) {
 }
 
 std::vector<std::string> compared_families(const Settings& settings) {
+  check(!settings.has("paper.title"), "compare",
+        "this file is an experiment with published figures; run it with `kindred reproduce`");
   const auto names = split_list(settings.get("compare.families", CompareOptions().families));
   check(!names.empty(), "compare", "compare.families is empty");
   for (std::size_t i = 0; i < names.size(); ++i) {

@@ -89,7 +89,4 @@ class Settings {
   std::vector<OptionHelp> known_;
 };
 
-/// The known name nearest to `word` by edit distance, or "" if none is near.
-std::string nearest(const std::string& word, const std::vector<std::string>& known);
-
 }  // namespace kindred::harness

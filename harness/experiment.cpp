@@ -152,6 +152,8 @@ Experiment parse_experiment(const Settings& file) {
   Experiment e;
   Settings own = file.only({"paper", "figure"});
   own.read("paper", e.paper);
+  check(!file.has("compare.families"), "config",
+        "this file compares families; run it with `kindred compare`");
   check(!e.paper.title.empty(), "config",
         "[paper] has no title; an experiment states title, "
         "citation, claim and scale");

@@ -1,5 +1,6 @@
 // Names of families and how they are built.
 #include "harness/family.h"
+#include "autodiff/choice.h"
 
 namespace kindred::harness {
 
@@ -19,8 +20,9 @@ FamilyName parse_family(const std::string& name, const data::DataSpec& spec) {
       family = {"gaussian", spec.modality == data::Modality::image ? "unet" : "mlp"};
   } else {
     const std::size_t slash = name.find('/');
-    check(slash != std::string::npos, "family", "unknown family \"", name,
-          "\"; known: transformer, ssm, diffusion, or OBJECTIVE/BACKBONE such as ar/attention");
+    check(slash != std::string::npos, "family", "unknown family \"", name, '"',
+          did_you_mean(name, {"transformer", "ssm", "diffusion"}),
+          "; known: transformer, ssm, diffusion, or OBJECTIVE/BACKBONE such as ar/attention");
     family = {name.substr(0, slash), name.substr(slash + 1)};
   }
   find_objective(family.objective);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <sstream>
 
 #include "harness/registry.h"
 
@@ -60,6 +61,19 @@ double Likelihood::std_error() const {
     squares += residual * residual;
   }
   return std::sqrt(squares * n / (n - 1)) / total(symbols);
+}
+
+std::string entropy_warning(const Likelihood& l, const data::DataSpec& spec) {
+  constexpr double kErrors = 5;
+  if (!spec.entropy_bits || l.unit_on(spec) != spec.unit()) return "";
+  const double below = *spec.entropy_bits - l.bits_per_symbol();
+  if (!(below > kErrors * l.std_error() + 1e-6)) return "";
+  std::ostringstream text;
+  text << l.bits_per_symbol() << ' ' << spec.unit() << " is below the entropy of " << spec.name
+       << ", " << *spec.entropy_bits
+       << ", which no model can reach: it sees what it is to predict (a causal backbone that is "
+          "not), or its likelihood is wrong";
+  return text.str();
 }
 
 Likelihood blocked_likelihood(std::span<const double> nats, int64_t blocks) {

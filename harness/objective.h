@@ -43,6 +43,10 @@ struct Likelihood {
   double std_error() const;
 };
 
+/// What is wrong with a score more than five standard errors below the entropy of its data, which
+/// no model can reach; "" if it is not, or the entropy is not known.
+std::string entropy_warning(const Likelihood& l, const data::DataSpec& spec);
+
 /// Losses of a stream, in nats, as bits of `blocks` contiguous blocks, kind exact. All text models
 /// are scored in these blocks, so that their differences can be paired.
 Likelihood blocked_likelihood(std::span<const double> nats, int64_t blocks = 64);

@@ -27,10 +27,10 @@ double difference(const AnyBackbone& backbone, const Tensor& x, const Tensor& wh
                   int64_t at_once, const std::function<Tensor(const Tensor&)>& head) {
   const int64_t L = x.dim(1);
   const auto stepper = backbone.stepper(x.dim(0));
-  check(
-      stepper != nullptr, "parity",
-      "this model has no single steps: its backbone sees both sides of a step (classify, forecast: "
-      "objective.causal = true trains one that does not)");
+  check(stepper != nullptr, "parity",
+        "this model has no single steps: its backbone sees both sides of a step (classify, "
+        "forecast: objective.causal = true trains one that does not), or generates by whole "
+        "windows");
   double most = 0;
   for (int64_t at = 0; at < L;) {
     const int64_t n = at == 0 ? at_once : 1;

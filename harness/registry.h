@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "autodiff/check.h"
-#include "harness/config.h"
+#include "autodiff/choice.h"
 
 namespace kindred::harness {
 

@@ -52,6 +52,8 @@ NamedResults results_of(const Likelihood& l, const Run& run) {
     out = {{"bits", l.bits_per_symbol()},
            {"nats", l.bits_per_symbol() * std::log(2.0)},
            {"bits_std_error", l.std_error()}};
+  if (run.spec().entropy_bits && l.unit_on(run.spec()) == run.spec().unit())
+    out.emplace_back("entropy_bits", *run.spec().entropy_bits);
   out.insert(out.end(), l.metrics.begin(), l.metrics.end());
   return out;
 }

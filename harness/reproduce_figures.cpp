@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autodiff/choice.h"
 #include "harness/json.h"
 #include "harness/reproduce.h"
 
@@ -13,11 +14,10 @@ namespace {
 
 [[noreturn]] void unknown_result(const std::string& name, const std::string& figure,
                                  const std::vector<std::string>& known) {
-  const std::string near = nearest(name, known);
   std::string list;
   for (const std::string& k : known) list += (list.empty() ? "" : ", ") + k;
   fail(Fault::usage, "figure", "figure.", figure, ".value: there is no result \"", name, '"',
-       near.empty() ? "" : "; did you mean " + near + "?", "; known: ", list);
+       did_you_mean(name, known), "; known: ", list);
 }
 
 /// The name of a result in the row of a run, or nothing if it is a result of another variant.

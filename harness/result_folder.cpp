@@ -109,6 +109,8 @@ Likelihood score(Run& run, data::Split split, const std::string& who, ProgressMo
   };
   Likelihood result = run.evaluate(options, split);
   bar.finish();
+  const std::string impossible = entropy_warning(result, run.spec());
+  if (!impossible.empty()) std::cerr << "kindred: " << who << ": " << impossible << '\n';
   return result;
 }
 

@@ -43,7 +43,7 @@ class ResultFolder {
   RunDir folder_;
 };
 
-/// Scores `run` by its own [eval] settings, with a bar.
+/// Scores `run` by its own [eval] settings, with a bar. Warns on stderr of impossible scores.
 Likelihood score(Run& run, data::Split split, const std::string& who, ProgressMode progress);
 
 /// Lets `bar` show how far drawing samples is; both live until they are drawn.

@@ -91,9 +91,10 @@ Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset,
   settings.read("optimizer", *optimizer_);
   optim::ScheduleOptions schedule;
   settings.read("schedule", schedule);
-  schedule_ = optim::Schedule::make(schedule, schedule.clock == "seconds"
-                                                  ? train_.seconds
-                                                  : static_cast<double>(train_.steps - 1));
+  schedule_ = optim::Schedule::make(
+      schedule, schedule.clock == "seconds"
+                    ? train_.seconds
+                    : static_cast<double>(std::max<int64_t>(1, train_.steps - 1)));
   settings.finish();
   resolved_ = settings.resolved();
   if (known) *known = settings.known();

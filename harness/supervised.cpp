@@ -60,7 +60,7 @@ SupervisedNet::SupervisedNet(const data::DataSpec& spec, const SupervisedConfig&
     : spec_(spec), width_(width), follow_rate_(config.follow_rate) {
   check(spec.targets >= 1 && spec.length >= spec.targets, kWhere, "data \"", spec.name, "\" have ",
         spec.targets, " targets on ", spec.length, " steps");
-  check(width_ > 0, "model.width", width_, " channels");
+  check(width_ > 0, "model.width", width_, " channels; at least 1");
   const bool classes = spec.target_channels == 0;
   mean_ = choose<bool>(config.pool, {{"auto", classes}, {"mean", true}, {"last", false}},
                        "objective.pool");

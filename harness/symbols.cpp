@@ -23,7 +23,7 @@ struct ModelWidth {
 
 SymbolLayers SymbolLayers::make(const SymbolConfig& config, int64_t alphabet, int64_t width,
                                 const Rng& rng) {
-  check(width > 0, "model.width", width, " channels");
+  check(width > 0, "model.width", width, " channels; at least 1");
   const bool tied = choose<bool>(config.tie, {{"io", true}, {"none", false}}, "objective.tie");
   SymbolLayers layers;
   layers.identity =

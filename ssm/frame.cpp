@@ -25,7 +25,7 @@ Frame Frame::make(const std::string& name, const harness::BackboneSpec& spec, in
                   DType dtype) {
   check(spec.in_channels >= 1 && spec.out_channels >= 1, name,
         "wants in_channels and out_channels, got ", spec.in_channels, " and ", spec.out_channels);
-  check(width >= 1, "model.width", width, " channels");
+  check(width >= 1, "model.width", width, " channels; at least 1");
   Frame f;
   f.name = name;
   f.spec = spec;

@@ -95,7 +95,7 @@ SelectivePath::Continued SelectivePath::continued(const Tensor& x, const Tensor&
 }
 
 MambaLayer MambaLayer::make(const MambaOptions& o, const Rng& rng, DType dtype) {
-  check(o.width >= 1, "model.width", o.width, " channels");
+  check(o.width >= 1, "model.width", o.width, " channels; at least 1");
   check(o.expand >= 1, "model.expand", o.expand, " times the width");
   check(o.state >= 1, "model.state", o.state, " states of a channel");
   check(o.conv >= 1 && o.conv <= 16, "model.conv", o.conv, " taps; 1 to 16 are possible");

@@ -17,7 +17,7 @@
 namespace kindred::ssm {
 
 S5Layer S5Layer::make(const Options& o, const Rng& rng, DType dtype) {
-  check(o.width >= 1, "model.width", o.width, " channels");
+  check(o.width >= 1, "model.width", o.width, " channels; at least 1");
   check(o.blocks >= 1 && o.state >= 1 && o.state % (2 * o.blocks) == 0, "model.state", o.state,
         " is not made of model.blocks = ", o.blocks,
         " blocks of even size: modes are stored as conjugate pairs");

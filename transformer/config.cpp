@@ -65,7 +65,7 @@ void ar_defaults(harness::Settings& settings) {
 
 Plan plan(const Config& c) {
   check(c.layers >= 0, "model.layers", c.layers, " blocks");
-  check(c.width >= 1, "model.width", c.width, " channels");
+  check(c.width >= 1, "model.width", c.width, " channels; at least 1");
   check(c.heads >= 1, "model.heads", c.heads, " heads");
   check(c.kv_heads >= 0, "model.kv_heads", c.kv_heads, " heads");
   check(c.head_dim >= 0, "model.head_dim", c.head_dim);

@@ -251,6 +251,27 @@ TEST_CASE("a derivative that throws leaves nothing behind") {
   CHECK(grad(y, x, {}, keep).item() == Approx(4));
 }
 
+TEST_CASE("a derivative that reads what the graph has not kept names its op") {
+  static const Op forgetful = {
+      .name = "forgetful",
+      .infer = [](const Call& call, Outputs& out) { out.add(call.shape(0), call.in[0].dtype()); },
+      .forward =
+          [](const Call& call, std::span<Tensor> out) {
+            for (int64_t i = 0; i < out[0].numel(); ++i)
+              out[0].mutable_data<double>()[i] = call.in[0].data<double>()[i];
+          },
+      .vjp = [](const Vjp& v) { v.dx[0] = mul(v.g, v.in[0]); },
+      .reads = 0,
+  };
+  const Tensor x = leaf({1, 2});
+  CHECK_THROWS_MATCHES(grad(apply(forgetful, {scale(x, 2)}), x), Error,
+                       Catch::Matchers::Predicate<Error>([](const Error& e) {
+                         const std::string text = e.what();
+                         return text.find("[forgetful]") == 0 &&
+                                text.find("`reads`") != std::string::npos;
+                       }));
+}
+
 TEST_CASE("FiniteChecks name the op, forward and backward") {
   const Tensor x = leaf({0.0, 1.0});
   CHECK_NOTHROW(log(x));

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstdlib>
 #include <iostream>
 #include <set>
 
 #include "autodiff/graph.h"
 #include "autodiff/op.h"
+#include "autodiff/ops/elementwise.h"
 #include "autodiff/parallel.h"
 #include "autodiff/pool.h"
 #include "tests/support/gradcheck.h"
@@ -61,8 +63,14 @@ Result evaluate(const Run& f, const Sample& s, bool derivative) {
   r.y = r.y.detach();
   return r;
 }
+/// On results of another op, whose values the graph keeps only where `reads` asks for them.
 Run call_of(const Op& op, const Attrs& attrs) {
-  return [&op, attrs](std::span<const Tensor> in) { return apply(op, in, attrs); };
+  return [&op, attrs](std::span<const Tensor> in) {
+    std::vector<Tensor> results(in.begin(), in.end());
+    for (Tensor& t : results)
+      if (t.requires_grad()) t = scale(t, 1);
+    return apply(op, results, attrs);
+  };
 }
 
 Sample in_dtype(const Sample& s, DType dtype) {
@@ -75,7 +83,9 @@ Sample in_dtype(const Sample& s, DType dtype) {
 /// body(op, sample, width) for every op and sample; failures name the op.
 template <class Body>
 void for_each_sample(DType dtype, std::span<const int64_t> widths, Body&& body) {
+  const char* only = std::getenv("KINDRED_OP");
   for (const Op* op : registered_ops()) {
+    if (only && std::string(only) != op->name) continue;
     if (!op->samples) continue;  // reported by a test of its own
     for (int64_t width : widths) {
       for (const Sample& s : op->samples(dtype, width, Rng(11).split(op->name))) {

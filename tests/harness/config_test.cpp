@@ -155,8 +155,6 @@ TEST_CASE("unknown keys name the nearest known one") {
   CHECK_THAT(error_of("[training]\nlayers = 3\n"), Contains("did you mean model.layers?"));
   CHECK_THAT(error_of("[zzzzzz]\nqqqqqqqqq = 3\n"),
              Contains("unknown key") && !Contains("did you mean"));
-  CHECK(nearest("atention", {"s4", "attention", "unet"}) == "attention");
-  CHECK(nearest("xyz", {"attention"}).empty());
 }
 
 TEST_CASE("broken files name the line") {

@@ -328,3 +328,26 @@ TEST_CASE("run: a snapshot that lacks a part is refused and changes nothing") {
   refused("parameter", [](Snapshot& s) { s.parameters.pop_back(); });
   refused("other-source", [](Snapshot& s) { s.data.source_sha256 = "other-source"; });
 }
+
+TEST_CASE("run: a score below the entropy of its data is called impossible") {
+  data::DataSpec spec;
+  spec.name = "coins";
+  spec.modality = data::Modality::points;
+  spec.levels = 2;
+  spec.entropy_bits = 1;
+  Likelihood l;
+  l.symbols = {1, 1, 1, 1};
+  l.bits = {0.2, 0.21, 0.19, 0.2};
+  CHECK_THAT(entropy_warning(l, spec), Catch::Contains("below the entropy of coins") &&
+                                           Catch::Contains("sees what it is to predict"));
+  l.bits = {0.5, 1.5, 0.2, 1.6};  // within the error
+  CHECK(entropy_warning(l, spec).empty());
+  l.bits = {1.1, 1.2, 1.1, 1.2};
+  CHECK(entropy_warning(l, spec).empty());
+  l.bits = {0.2, 0.21, 0.19, 0.2};
+  l.unit = "MSE";
+  CHECK(entropy_warning(l, spec).empty());
+  l.unit = "";
+  spec.entropy_bits.reset();
+  CHECK(entropy_warning(l, spec).empty());
+}
