@@ -284,7 +284,8 @@ std::shared_ptr<const Dataset> open(const DataOptions& options) {
   }
   const bool own = options.name == "text" || options.name == "idx" || options.name == "csv";
   if (!own) unknown_name(options.name);
-  check(!options.path.empty(), kWhere, options.name, " needs the file to read: set data.path");
+  check(!options.path.empty(), kWhere, options.name,
+        " needs path, the file to read (as a setting: data.path)");
   if (options.name == "idx") return open_idx(std::move(spec), options);
   if (options.name == "csv") return open_csv(std::move(spec), options);
   check_options(options, Modality::text);

@@ -16,8 +16,8 @@ Linear Linear::make_uniform(int64_t in, int64_t out, bool bias, const Rng& rng, 
   return layer;
 }
 
-Tensor Linear::operator()(const Tensor& x) const {
-  return linear(x, weight.value, bias ? bias->value : Tensor());
+Tensor Linear::operator()(const Tensor& x, const Tensor& residual) const {
+  return linear(x, weight.value, bias ? bias->value : Tensor(), residual);
 }
 
 }  // namespace kindred::nn

@@ -17,7 +17,8 @@ struct Linear {
   static Linear make_uniform(int64_t in, int64_t out, bool bias, const Rng& rng,
                              DType dtype = DType::f32);
 
-  Tensor operator()(const Tensor& x) const;
+  /// y, or residual [..., out] + y.
+  Tensor operator()(const Tensor& x, const Tensor& residual = {}) const;
   int64_t in() const { return weight.value.dim(1); }
   int64_t out() const { return weight.value.dim(0); }
 

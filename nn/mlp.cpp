@@ -47,6 +47,8 @@ Mlp Mlp::make(const Options& o, const Rng& rng, DType dtype) {
           Linear::make(hidden, o.width, o.bias, rng.split("down"), o.std_down, dtype)};
 }
 
-Tensor Mlp::operator()(const Tensor& x) const { return down(activate(up(x), activation)); }
+Tensor Mlp::operator()(const Tensor& x, const Tensor& residual) const {
+  return down(activate(up(x), activation), residual);
+}
 
 }  // namespace kindred::nn

@@ -32,7 +32,8 @@ struct Mlp {
 
   static Mlp make(const Options& options, const Rng& rng, DType dtype = DType::f32);
 
-  Tensor operator()(const Tensor& x) const;
+  /// The network of x, or residual + it.
+  Tensor operator()(const Tensor& x, const Tensor& residual = {}) const;
 
   template <class Self, class V>
   static void describe(Self& self, V& visit) {

@@ -33,11 +33,12 @@ struct SelfAttention {
   static SelfAttention make(const Plan& plan, double std, double out_std, const Rng& rng,
                             DType dtype);
 
-  /// x [B, L, C], whose first token stands at `offset` -> [B, L, C]; `core` maps the rotated qkv to
-  /// [B, L, H D].
+  /// x [B, L, C], whose first token stands at `offset` -> [B, L, C], added to `residual` where it
+  /// is defined; `core` maps the rotated qkv to [B, L, H D].
   template <class Core>
-  Tensor run(const Plan& plan, const Tensor& x, int64_t offset, Core&& core) const {
-    return out(core(rotate(plan, qkv(x), offset)));
+  Tensor run(const Plan& plan, const Tensor& x, int64_t offset, Core&& core,
+             const Tensor& residual = {}) const {
+    return out(core(rotate(plan, qkv(x), offset)), residual);
   }
 
   template <class Self, class V>

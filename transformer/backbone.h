@@ -86,18 +86,23 @@ template <class Core>
 Tensor Backbone::run(std::size_t block, const Tensor& x, int64_t offset,
                      const harness::Context& context, Core&& core) const {
   const Block& b = blocks[block];
-  const auto attention = [&](const Tensor& h) {
-    return drop(b.attention.run(plan, h, offset, core), plan.p_resid, context, block, "attention");
+  const bool dropped = context.training && plan.p_resid > 0;
+  // The stream x plus a branch of h, in one op where nothing is dropped in between.
+  const auto attention = [&](const Tensor& stream, const Tensor& h) {
+    if (!dropped) return b.attention.run(plan, h, offset, core, stream);
+    return stream +
+           drop(b.attention.run(plan, h, offset, core), plan.p_resid, context, block, "attention");
   };
-  const auto feed_forward = [&](const Tensor& h) {
-    return drop(b.ffn(h), plan.p_resid, context, block, "ffn");
+  const auto feed_forward = [&](const Tensor& stream, const Tensor& h) {
+    if (!dropped) return b.ffn(h, stream);
+    return stream + drop(b.ffn(h), plan.p_resid, context, block, "ffn");
   };
   if (plan.norm_place == NormPlace::pre) {
-    const Tensor y = x + attention(b.attention_norm(x));
-    return y + feed_forward(b.ffn_norm(y));
+    const Tensor y = attention(x, b.attention_norm(x));
+    return feed_forward(y, b.ffn_norm(y));
   }
-  const Tensor y = b.attention_norm(x + attention(x));
-  return b.ffn_norm(y + feed_forward(y));
+  const Tensor y = b.attention_norm(attention(x, x));
+  return b.ffn_norm(feed_forward(y, y));
 }
 
 }  // namespace kindred::transformer

@@ -139,23 +139,50 @@ const Op matmul_op = [] {
 
 // ---- linear -------------------------------------------------------------------------------------
 
+/// Which inputs follow x and w.
+struct LinearInputs {
+  bool bias = false, residual = false;
+};
+
+/// y [m, n] = what the product is added to: bias and residual, where they are.
+template <class T>
+void start_sum(int64_t m, int64_t n, const T* bias, const T* residual, T* y) {
+  parallel_for(m, std::max<int64_t>(1, kGrain / n), [=](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      T* __restrict row = y + r * n;
+      const T* __restrict from = residual ? residual + r * n : bias;
+      if (residual && bias) {
+        for (int64_t i = 0; i < n; ++i) row[i] = from[i] + bias[i];
+      } else {
+        std::copy_n(from, n, row);
+      }
+    }
+  });
+}
+
 const Op linear_op = [] {
   Op op{};
   op.name = "linear";
   op.infer = [](const Call& call, Outputs& out) {
     const Shape &x = call.shape(0), &w = call.shape(1);
+    const auto [bias, residual] = call.attrs.as<LinearInputs>();
     check(call.in[0].is_float() && x.rank() >= 1 && w.rank() == 2 && x[-1] == w[1], "linear",
           "input ", x, " does not fit the weight ", w, " (out x in)");
     for (const Tensor& t : call.in)
       check(t.dtype() == call.in[0].dtype(), "linear", "dtypes of ", x, " and ", t.shape(),
             " differ");
-    if (call.in.size() > 2)
+    if (bias)
       check(call.shape(2) == Shape{w[0]}, "linear", "bias ", call.shape(2),
             " does not fit the weight ", w);
-    out.add(x.with(-1, w[0]), call.in[0].dtype());
+    const Shape result = x.with(-1, w[0]);
+    if (residual)
+      check(call.shape(2 + bias) == result, "linear", "residual ", call.shape(2 + bias),
+            " does not fit the result ", result);
+    out.add(result, call.in[0].dtype());
   };
   op.forward = [](const Call& call, std::span<Tensor> out) {
     const Shape &x = call.shape(0), &w = call.shape(1);
+    const auto [bias, residual] = call.attrs.as<LinearInputs>();
     Gemm g;
     g.transpose_b = true;
     g.m = x.part(0, x.rank() - 1).numel();
@@ -166,26 +193,22 @@ const Op linear_op = [] {
     g.c = out[0].mutable_raw();
     g.lda = g.ldb = g.k;
     g.ldc = g.n;
-    gemm(g, out[0].dtype());
-    if (call.in.size() < 3 || g.n == 0) return;
-    dispatch_float(out[0].dtype(), [&]<class T>(T) {
-      const T* __restrict bias = call.in[2].data<T>();
-      T* y = out[0].mutable_data<T>();
-      const int64_t n = g.n;
-      parallel_for(g.m, std::max<int64_t>(1, kGrain / n), [=](int64_t b, int64_t e) {
-        for (int64_t r = b; r < e; ++r) {
-          T* __restrict row = y + r * n;
-          for (int64_t i = 0; i < n; ++i) row[i] += bias[i];
-        }
+    g.accumulate = bias || residual;
+    if (g.accumulate && g.n > 0)
+      dispatch_float(out[0].dtype(), [&]<class T>(T) {
+        start_sum<T>(g.m, g.n, bias ? call.in[2].data<T>() : nullptr,
+                     residual ? call.in[2 + bias].data<T>() : nullptr, out[0].mutable_data<T>());
       });
-    });
+    gemm(g, out[0].dtype());
   };
   op.vjp = [](const Vjp& v) {
     const Tensor &x = v.in[0], &w = v.in[1];
+    const auto [bias, residual] = v.attrs.as<LinearInputs>();
     const Tensor g = reshape(v.g, {-1, w.dim(0)});
     if (v.needs[0]) v.dx[0] = reshape(matmul(g, w), x.shape());
     if (v.needs[1]) v.dx[1] = matmul(g, reshape(x, {-1, w.dim(1)}), {true, false});
-    if (v.in.size() > 2 && v.needs[2]) v.dx[2] = sum_to(v.g, {w.dim(0)});
+    if (bias && v.needs[2]) v.dx[2] = sum_to(v.g, {w.dim(0)});
+    if (residual && v.needs[2 + bias]) v.dx[2 + bias] = v.g;
   };
   op.reads = 3;
   op.flops = [](const Call& call) {
@@ -193,13 +216,23 @@ const Op linear_op = [] {
   };
   op.samples = [](DType dtype, int64_t width, const Rng& rng) -> std::vector<Sample> {
     auto t = [&](const Shape& s, const char* which) { return rng.split(which).normal(s, dtype); };
-    return {{{t({2, 3, 4}, "x"), t({width, 4}, "w"), t({width}, "b")}, {}, "bias"},
-            {{t({3, width}, "x"), t({2, width}, "w")}, {}, "no bias"},
-            {{t({width}, "x"), t({2, width}, "w"), t({2}, "b")}, {}, "one row"}};
+    const Attrs none = Attrs::of(LinearInputs{}), bias = Attrs::of(LinearInputs{true, false}),
+                residual = Attrs::of(LinearInputs{false, true}),
+                both = Attrs::of(LinearInputs{true, true});
+    const Tensor x = t({2, 3, 4}, "x"), w = t({width, 4}, "w"), b = t({width}, "b"),
+                 r = t({2, 3, width}, "residual");
+    return {
+        {{x, w, b}, bias, "bias"},
+        {{x, w, r}, residual, "residual"},
+        {{x, w, b, r}, both, "bias and residual"},
+        {{t({3, width}, "x"), t({2, width}, "w")}, none, "no bias"},
+        {{t({width}, "x"), t({2, width}, "w"), t({2}, "b"), t({2}, "residual")}, both, "one row"}};
   };
   op.bad_samples = []() -> std::vector<Sample> {
-    return {{{Tensor::zeros({2, 3}), Tensor::zeros({4, 2})}, {}, "inner"},
-            {{Tensor::zeros({2, 3}), Tensor::zeros({4, 3}), Tensor::zeros({3})}, {}, "bias"}};
+    const Tensor x = Tensor::zeros({2, 3}), w = Tensor::zeros({4, 3});
+    return {{{x, Tensor::zeros({4, 2})}, Attrs::of(LinearInputs{}), "inner"},
+            {{x, w, Tensor::zeros({3})}, Attrs::of(LinearInputs{true, false}), "bias"},
+            {{x, w, Tensor::zeros({2, 3})}, Attrs::of(LinearInputs{false, true}), "residual"}};
   };
   return op;
 }();
@@ -211,8 +244,13 @@ const RegisterOp registrations[] = {RegisterOp(matmul_op), RegisterOp(linear_op)
 Tensor matmul(const Tensor& a, const Tensor& b, MatmulFlags flags) {
   return apply(matmul_op, {a, b}, Attrs::of(flags));
 }
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return bias.defined() ? apply(linear_op, {x, weight, bias}) : apply(linear_op, {x, weight});
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& residual) {
+  const Attrs attrs = Attrs::of(LinearInputs{bias.defined(), residual.defined()});
+  if (bias.defined() && residual.defined())
+    return apply(linear_op, {x, weight, bias, residual}, attrs);
+  if (bias.defined()) return apply(linear_op, {x, weight, bias}, attrs);
+  if (residual.defined()) return apply(linear_op, {x, weight, residual}, attrs);
+  return apply(linear_op, {x, weight}, attrs);
 }
 
 }  // namespace kindred
