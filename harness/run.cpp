@@ -91,10 +91,10 @@ Run::Run(Settings settings, std::shared_ptr<const data::Dataset> dataset,
   settings.read("optimizer", *optimizer_);
   optim::ScheduleOptions schedule;
   settings.read("schedule", schedule);
+  // The last step has the number steps - 1; a single one has nothing to anneal.
+  const int64_t last = train_.steps == 1 ? 1 : train_.steps - 1;
   schedule_ = optim::Schedule::make(
-      schedule, schedule.clock == "seconds"
-                    ? train_.seconds
-                    : static_cast<double>(std::max<int64_t>(1, train_.steps - 1)));
+      schedule, schedule.clock == "seconds" ? train_.seconds : static_cast<double>(last));
   settings.finish();
   resolved_ = settings.resolved();
   if (known) *known = settings.known();

@@ -153,6 +153,7 @@ TEST_CASE("run: annealing by steps needs steps, and the message says what else t
                           points_run({{"train.steps", "0"}, {"train.seconds", "0.1"}});
                         }),
              Catch::Contains("steps to end at") && Catch::Contains("schedule.clock"));
+  CHECK(std::isfinite(points_run({{"train.steps", "1"}}).step()));
 }
 
 TEST_CASE("run: steps or seconds, whichever is used up first") {
