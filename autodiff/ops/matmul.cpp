@@ -205,8 +205,9 @@ const Op linear_op = [] {
     const Tensor &x = v.in[0], &w = v.in[1];
     const auto [bias, residual] = v.attrs.as<LinearInputs>();
     const Tensor g = reshape(v.g, {-1, w.dim(0)});
-    if (v.needs[0]) v.dx[0] = reshape(matmul(g, w), x.shape());
+    // dx last: the op before reads it next, from the cache.
     if (v.needs[1]) v.dx[1] = matmul(g, reshape(x, {-1, w.dim(1)}), {true, false});
+    if (v.needs[0]) v.dx[0] = reshape(matmul(g, w), x.shape());
     if (bias && v.needs[2]) v.dx[2] = sum_to(v.g, {w.dim(0)});
     if (residual && v.needs[2 + bias]) v.dx[2 + bias] = v.g;
   };
