@@ -6,11 +6,15 @@
 //
 // Forward (Milakov and Gimelshein 2018): blocks of keys with a running maximum m and sum l.
 // Backward (Dao et al. 2022): P = e^(S - lse) again, dS = P (dP - delta), delta = rowsum(dO O).
+//
+// Where products are rounded to bf16 (gemm.h), so are the operands of these; all else stays T.
 #include "autodiff/ops/attention_kernels.h"
 
 #include <cmath>
 #include <limits>
 
+#include "autodiff/ops/bf16_pairs.h"
+#include "autodiff/ops/gemm.h"
 #include "autodiff/ops/tiles.h"
 #include "autodiff/ops/vector_math.h"
 #include "autodiff/parallel.h"
@@ -30,6 +34,34 @@ template <class T>
 int64_t padded_width(const AttentionGeometry& g) {
   return (g.width + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
 }
+
+/// Operands of the products of a tile: numbers T as they are or, rounded, pairs of neighbours along
+/// the index that is summed over.
+template <class T, bool kRounded>
+struct Operands {
+  using Element = std::conditional_t<kRounded, Bf16Pair, T>;
+  static constexpr int64_t kNumbers = kRounded ? 2 : 1;  ///< in an element
+
+  static int64_t elements(int64_t n) { return (n + kNumbers - 1) / kNumbers; }
+  /// Operand [n, m/2] or [n, m] of x [n, m], to be summed over columns; in `room` if rounded.
+  static const Element* by_columns(int64_t n, int64_t m, const T* x, T* room) {
+    if constexpr (kRounded) {
+      pair_columns(n, m, x, reinterpret_cast<Element*>(room));
+      return reinterpret_cast<Element*>(room);
+    } else {
+      return x;
+    }
+  }
+  /// Operand [ceil(n/2), m] or [n, m] of x [n, m], to be summed over rows.
+  static const Element* by_rows(int64_t n, int64_t m, const T* x, T* room) {
+    if constexpr (kRounded) {
+      pair_rows(n, m, x, reinterpret_cast<Element*>(room));
+      return reinterpret_cast<Element*>(room);
+    } else {
+      return x;
+    }
+  }
+};
 
 /// Rows of one (batch entry, key head): where they are and what they see.
 template <class T>
@@ -77,6 +109,7 @@ void pack_keys(const Rows<T>& rows, const T* x, int64_t keys, int64_t padded, T*
     const T* __restrict row = x + rows.key_offset() + j * rows.g.key_stride;
     T* __restrict to = y + j * padded;
     for (int64_t d = 0; d < rows.g.width; ++d) to[d] = row[d];
+    std::fill(to + rows.g.width, to + padded, T(0));
   }
 }
 
@@ -121,26 +154,32 @@ void fill_seen(const Rows<T>& rows, int64_t first, int64_t n, int32_t* seen) {
 
 // ---- forward ------------------------------------------------------------------------------------
 
+/// Numbers of T: a tile of the most rows, and its keys, each also as rounded operands.
 template <class T>
 int64_t forward_scratch(const AttentionGeometry& g) {
   const int64_t padded = padded_width<T>(g);
-  return 2 * kLanes<T> * (2 * padded + kKeyBlock) + 2 * g.keys * padded;
+  return 2 * kLanes<T> * (3 * padded + 2 * kKeyBlock) + 4 * (g.keys + 1) * padded;
 }
 
-/// Rows [first, first + n), n <= R, against packed k and v.
-template <class T, int kVectors>
-void forward_tile(const Rows<T>& rows, const AttentionInputs<T>& in, const T* k, const T* v,
+/// Rows [first, first + n), n <= R, against k [keys][padded] by columns and v by rows.
+template <class T, int kVectors, class Operands>
+void forward_tile(const Rows<T>& rows, const AttentionInputs<T>& in,
+                  const typename Operands::Element* k, const typename Operands::Element* v,
                   int64_t first, int64_t n, T* out, T* lse, T* scratch) {
   constexpr int R = kVectors * kLanes<T>;
   const AttentionGeometry& g = rows.g;
   const int64_t padded = padded_width<T>(g);
+  const int64_t pairs = Operands::elements(g.width), k_row = padded / Operands::kNumbers;
   T* q_t = scratch;
   T* out_t = q_t + padded * R;
   T* scores = out_t + padded * R;
+  T* q_room = scores + kKeyBlock * R;
+  T* score_room = q_room + padded * R;
   int32_t seen[R];
   fill_seen<T, R>(rows, first, n, seen);
   pack<T, R>(rows, in.q, g.query_stride, first, n, static_cast<T>(g.scale), padded, out_t);
   tile_transpose(R, padded, out_t, padded, q_t, R);
+  const auto* q = Operands::by_rows(padded, R, q_t, q_room);
 
   alignas(kVectorBytes) T top[R], shift[R], factor[R], total[R];
   std::fill(top, top + R, kMinusInfinity<T>);
@@ -150,8 +189,7 @@ void forward_tile(const Rows<T>& rows, const AttentionInputs<T>& in, const T* k,
   if (keys == 0) std::fill(out_t, out_t + padded * R, T(0));
   for (int64_t j0 = 0; j0 < keys; j0 += kKeyBlock) {
     const int64_t block = std::min(kKeyBlock, keys - j0);
-    tile_product<T, kVectors, false>(block, g.width, {k + j0 * padded, padded, 1}, q_t, R, scores,
-                                     R);
+    tile_product<T, kVectors, false>(block, pairs, {k + j0 * k_row, k_row, 1}, q, R, scores, R);
     if (j0 + block > seen[0]) hide<T, R>(scores, j0, block, seen);
 
     for (int c = 0; c < R; c += kLanes<T>) {
@@ -177,13 +215,15 @@ void forward_tile(const Rows<T>& rows, const AttentionInputs<T>& in, const T* k,
     }
     if (in.mask) apply_mask<T, R>(rows, in.mask, first, n, j0, block, scores);
 
-    const Strided<T> v_t{v + j0 * padded, 1, padded};
+    const auto* weights = Operands::by_rows(block, R, scores, score_room);
+    const Strided v_t{v + j0 / Operands::kNumbers * padded, 1, padded};
+    const int64_t summed = Operands::elements(block);
     if (j0 == 0) {
-      tile_product<T, kVectors, false>(g.width, block, v_t, scores, R, out_t, R);
+      tile_product<T, kVectors, false>(g.width, summed, v_t, weights, R, out_t, R);
     } else {
       for (int64_t d = 0; d < g.width; ++d)
         for (int i = 0; i < R; ++i) out_t[d * R + i] *= factor[i];
-      tile_product<T, kVectors, true>(g.width, block, v_t, scores, R, out_t, R);
+      tile_product<T, kVectors, true>(g.width, summed, v_t, weights, R, out_t, R);
     }
   }
   T* saved = lse + rows.saved_offset() + first;
@@ -193,18 +233,24 @@ void forward_tile(const Rows<T>& rows, const AttentionInputs<T>& in, const T* k,
 }
 
 /// Rows [from, to) in tiles.
-template <class T, int kVectors>
+template <class T, int kVectors, bool kRounded>
 void forward_tiles(const Rows<T>& rows, const AttentionInputs<T>& in, int64_t from, int64_t to,
                    T* out, T* lse, T* scratch) {
   constexpr int R = kVectors * kLanes<T>;
   const int64_t keys = rows.visible(to - 1), padded = padded_width<T>(rows.g);
-  T* k = scratch;
-  T* v = k + keys * padded;
-  pack_keys(rows, in.k, keys, padded, k);
-  pack_keys(rows, in.v, keys, padded, v);
+  using Products = Operands<T, kRounded>;
+  T* packed_k = scratch;
+  T* packed_v = packed_k + keys * padded;
+  T* k_room = packed_v + keys * padded;
+  T* v_room = k_room + keys * padded;
+  T* rest = v_room + (keys + 1) * padded;
+  pack_keys(rows, in.k, keys, padded, packed_k);
+  pack_keys(rows, in.v, keys, padded, packed_v);
+  const auto* k = Products::by_columns(keys, padded, packed_k, k_room);
+  const auto* v = Products::by_rows(keys, padded, packed_v, v_room);
   for (int64_t first = from; first < to; first += R)
-    forward_tile<T, kVectors>(rows, in, k, v, first, std::min<int64_t>(R, to - first), out, lse,
-                              v + keys * padded);
+    forward_tile<T, kVectors, Products>(rows, in, k, v, first, std::min<int64_t>(R, to - first),
+                                        out, lse, rest);
 }
 
 template <class T>
@@ -258,17 +304,26 @@ void forward_row(const Rows<T>& rows, const AttentionInputs<T>& in, int64_t r, T
 template <class T>
 int64_t backward_scratch(const AttentionGeometry& g) {
   const int64_t padded = padded_width<T>(g);
-  return 2 * kLanes<T> * (5 * padded + 2 * kKeyBlock) + 4 * g.keys * padded;
+  return 2 * kLanes<T> * (9 * padded + 5 * kKeyBlock) + (7 * g.keys + 1) * padded;
 }
 
+/// Keys and values of one head [keys][padded], as their products read them.
+template <class Element>
+struct PackedKeys {
+  const Element *k_by_columns, *k_by_rows, *v_by_columns;
+};
+
 /// One row tile's dq, and its share of dk_sum and dv_sum [keys][padded].
-template <class T, int kVectors>
-void backward_tile(const Rows<T>& rows, const AttentionInputs<T>& in, const T* k, const T* v,
-                   int64_t first, int64_t n, const T* out, const T* lse, const T* dout, T* dq,
-                   T* dk_sum, T* dv_sum, T* scratch) {
+template <class T, int kVectors, class Operands>
+void backward_tile(const Rows<T>& rows, const AttentionInputs<T>& in,
+                   const PackedKeys<typename Operands::Element>& packed, int64_t first, int64_t n,
+                   const T* out, const T* lse, const T* dout, T* dq, T* dk_sum, T* dv_sum,
+                   T* scratch) {
   constexpr int R = kVectors * kLanes<T>;
+  constexpr int64_t kNumbers = Operands::kNumbers;
   const AttentionGeometry& g = rows.g;
   const int64_t padded = padded_width<T>(g), out_stride = g.heads * g.width;
+  const int64_t pairs = Operands::elements(g.width), k_row = padded / kNumbers;
   T* q_t = scratch;
   T* dout_t = q_t + padded * R;
   T* dq_t = dout_t + padded * R;
@@ -276,6 +331,13 @@ void backward_tile(const Rows<T>& rows, const AttentionInputs<T>& in, const T* k
   T* dout_rows = q_rows + padded * R;
   T* p = dout_rows + padded * R;
   T* ds = p + kKeyBlock * R;
+  T* q_room = ds + kKeyBlock * R;
+  T* dout_room = q_room + padded * R;
+  T* q_rows_room = dout_room + padded * R;
+  T* dout_rows_room = q_rows_room + padded * R;
+  T* p_room = dout_rows_room + padded * R;
+  T* ds_room = p_room + kKeyBlock * R;
+  T* ds_rows_room = ds_room + kKeyBlock * R;
   int32_t seen[R];
   fill_seen<T, R>(rows, first, n, seen);
   const T scale = static_cast<T>(g.scale);
@@ -284,6 +346,10 @@ void backward_tile(const Rows<T>& rows, const AttentionInputs<T>& in, const T* k
   tile_transpose(R, padded, q_rows, padded, q_t, R);
   tile_transpose(R, padded, dout_rows, padded, dout_t, R);
   std::fill(dq_t, dq_t + padded * R, T(0));
+  const auto* q = Operands::by_rows(padded, R, q_t, q_room);
+  const auto* d_out = Operands::by_rows(padded, R, dout_t, dout_room);
+  const auto* q_by_rows = Operands::by_rows(R, padded, q_rows, q_rows_room);
+  const auto* d_out_by_rows = Operands::by_rows(R, padded, dout_rows, dout_rows_room);
 
   alignas(kVectorBytes) T row_lse[R] = {}, delta[R] = {}, factor[R];
   std::fill(factor, factor + R, scale);
@@ -295,11 +361,11 @@ void backward_tile(const Rows<T>& rows, const AttentionInputs<T>& in, const T* k
   const int64_t keys = seen[R - 1];
   for (int64_t j0 = 0; j0 < keys; j0 += kKeyBlock) {
     const int64_t block = std::min(kKeyBlock, keys - j0);
-    const T* k_block = k + j0 * padded;
-    tile_product<T, kVectors, false>(block, g.width, {k_block, padded, 1}, q_t, R, p, R);
+    tile_product<T, kVectors, false>(block, pairs, {packed.k_by_columns + j0 * k_row, k_row, 1}, q,
+                                     R, p, R);
     if (j0 + block > seen[0]) hide<T, R>(p, j0, block, seen);
-    tile_product<T, kVectors, false>(block, g.width, {v + j0 * padded, padded, 1}, dout_t, R, ds,
-                                     R);
+    tile_product<T, kVectors, false>(block, pairs, {packed.v_by_columns + j0 * k_row, k_row, 1},
+                                     d_out, R, ds, R);
     if (in.mask) apply_mask<T, R>(rows, in.mask, first, n, j0, block, ds);
     for (int64_t j = 0; j < block; ++j) {
       T* __restrict pj = p + j * R;
@@ -310,17 +376,22 @@ void backward_tile(const Rows<T>& rows, const AttentionInputs<T>& in, const T* k
       }
     }
     if (in.mask) apply_mask<T, R>(rows, in.mask, first, n, j0, block, p);
-    add_product<T>(block, padded, R, {p, R, 1}, dout_rows, padded, dv_sum + j0 * padded, padded);
-    add_product<T>(block, padded, R, {ds, R, 1}, q_rows, padded, dk_sum + j0 * padded, padded);
-    tile_product<T, kVectors, true>(g.width, block, {k_block, 1, padded}, ds, R, dq_t, R);
+    const Strided weights{Operands::by_columns(block, R, p, p_room), R / kNumbers, 1};
+    add_product<T>(block, padded, R / kNumbers, weights, d_out_by_rows, padded,
+                   dv_sum + j0 * padded, padded);
+    const Strided d_scores{Operands::by_columns(block, R, ds, ds_room), R / kNumbers, 1};
+    add_product<T>(block, padded, R / kNumbers, d_scores, q_by_rows, padded, dk_sum + j0 * padded,
+                   padded);
+    const Strided k_t{packed.k_by_rows + j0 / kNumbers * padded, 1, padded};
+    tile_product<T, kVectors, true>(g.width, Operands::elements(block), k_t,
+                                    Operands::by_rows(block, R, ds, ds_rows_room), R, dq_t, R);
   }
   unpack_transposed<T, R>(rows, dq_t, factor, g.query_stride, first, n, padded, q_t, dq);
 }
 
-}  // namespace
-
-template <class T>
-void attention_forward(const AttentionGeometry& g, const AttentionInputs<T>& in, T* out, T* lse) {
+/// All tiles of all heads.
+template <class T, bool kRounded>
+void forward(const AttentionGeometry& g, const AttentionInputs<T>& in, T* out, T* lse) {
   constexpr int64_t kManyHeads = 8;  // enough to keep the threads busy with one task a head
   const int64_t rows = g.queries * g.group(), heads = g.batch * g.kv_heads;
   const int64_t tile = rows <= kLanes<T> ? kLanes<T> : 2 * kLanes<T>;
@@ -337,17 +408,18 @@ void attention_forward(const AttentionGeometry& g, const AttentionInputs<T>& in,
       if (rows <= kFewRows) {
         for (int64_t r = from; r < to; ++r) forward_row(at, in, r, out, lse);
       } else if (tile == kLanes<T>) {
-        forward_tiles<T, 1>(at, in, from, to, out, lse, mine);
+        forward_tiles<T, 1, kRounded>(at, in, from, to, out, lse, mine);
       } else {
-        forward_tiles<T, 2>(at, in, from, to, out, lse, mine);
+        forward_tiles<T, 2, kRounded>(at, in, from, to, out, lse, mine);
       }
     }
   });
 }
 
-template <class T>
-void attention_backward(const AttentionGeometry& g, const AttentionInputs<T>& in, const T* out,
-                        const T* lse, const T* dout, T* dq, T* dk, T* dv) {
+template <class T, bool kRounded>
+void backward(const AttentionGeometry& g, const AttentionInputs<T>& in, const T* out, const T* lse,
+              const T* dout, T* dq, T* dk, T* dv) {
+  using Products = Operands<T, kRounded>;
   const int64_t rows = g.queries * g.group(), padded = padded_width<T>(g);
   const int64_t tile = rows <= kLanes<T> ? kLanes<T> : 2 * kLanes<T>, size = backward_scratch<T>(g);
   Tensor scratch = Tensor::empty({threads(), size}, dtype_of<T>);
@@ -357,18 +429,27 @@ void attention_backward(const AttentionGeometry& g, const AttentionInputs<T>& in
     T* v = k + g.keys * padded;
     T* dk_sum = v + g.keys * padded;
     T* dv_sum = dk_sum + g.keys * padded;
-    T* rest = dv_sum + g.keys * padded;
+    T* k_room = dv_sum + g.keys * padded;
+    T* k_rows_room = k_room + g.keys * padded;
+    T* v_room = k_rows_room + (g.keys + 1) * padded;
+    T* rest = v_room + g.keys * padded;
     for (int64_t task = begin; task < end; ++task) {
       const Rows<T> at{g, in.lengths, task / g.kv_heads, task % g.kv_heads};
       pack_keys(at, in.k, g.keys, padded, k);
       pack_keys(at, in.v, g.keys, padded, v);
-      std::fill(dk_sum, rest, T(0));
+      const PackedKeys<typename Products::Element> packed{
+          Products::by_columns(g.keys, padded, k, k_room),
+          Products::by_rows(g.keys, padded, k, k_rows_room),
+          Products::by_columns(g.keys, padded, v, v_room)};
+      std::fill(dk_sum, k_room, T(0));
       for (int64_t first = 0; first < rows; first += tile) {
         const int64_t n = std::min(tile, rows - first);
         if (tile == kLanes<T>) {
-          backward_tile<T, 1>(at, in, k, v, first, n, out, lse, dout, dq, dk_sum, dv_sum, rest);
+          backward_tile<T, 1, Products>(at, in, packed, first, n, out, lse, dout, dq, dk_sum,
+                                        dv_sum, rest);
         } else {
-          backward_tile<T, 2>(at, in, k, v, first, n, out, lse, dout, dq, dk_sum, dv_sum, rest);
+          backward_tile<T, 2, Products>(at, in, packed, first, n, out, lse, dout, dq, dk_sum,
+                                        dv_sum, rest);
         }
       }
       for (int64_t j = 0; j < g.keys; ++j) {
@@ -378,6 +459,26 @@ void attention_backward(const AttentionGeometry& g, const AttentionInputs<T>& in
       }
     }
   });
+}
+
+template <class T>
+constexpr bool kCanRound = kBf16Pairs&& std::is_same_v<T, float>;
+
+}  // namespace
+
+template <class T>
+void attention_forward(const AttentionGeometry& g, const AttentionInputs<T>& in, T* out, T* lse) {
+  if (kCanRound<T> && gemm_precision() == GemmPrecision::bf16)
+    return forward<T, kCanRound<T>>(g, in, out, lse);
+  forward<T, false>(g, in, out, lse);
+}
+
+template <class T>
+void attention_backward(const AttentionGeometry& g, const AttentionInputs<T>& in, const T* out,
+                        const T* lse, const T* dout, T* dq, T* dk, T* dv) {
+  if (kCanRound<T> && gemm_precision() == GemmPrecision::bf16)
+    return backward<T, kCanRound<T>>(g, in, out, lse, dout, dq, dk, dv);
+  backward<T, false>(g, in, out, lse, dout, dq, dk, dv);
 }
 
 template void attention_forward(const AttentionGeometry&, const AttentionInputs<float>&, float*,

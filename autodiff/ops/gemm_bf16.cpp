@@ -1,21 +1,11 @@
 // Goto and van de Geijn (2008): both operands are packed into panels, a panel of 12 rows of a times
-// a panel of 32 columns of b is held in registers. An element of a panel is a pair of neighbours
-// along k, which is what the instruction multiplies and adds:
-//   panel [k/2][P][2],   c_ij += a_(i,2p) b_(2p,j) + a_(i,2p+1) b_(2p+1,j).
+// a panel of 32 columns of b is held in registers. An element of a panel [k/2][P] is a pair of
+// neighbours along k.
 // Blocks of c are cut by shape alone, so results do not depend on the number of threads.
 #include "autodiff/ops/gemm_bf16.h"
 
+#include "autodiff/ops/bf16_pairs.h"
 #include "autodiff/parallel.h"
-
-#ifdef __AVX512BF16__
-// g++ 12 warns about its own intrinsics, which start from undefined vectors (GCC bug 105593).
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#include <immintrin.h>
-
-#include <bit>
-
-#include "autodiff/ops/tiles.h"
-#endif
 
 namespace kindred {
 
@@ -23,7 +13,7 @@ namespace kindred {
 
 namespace {
 
-using Pair = uint32_t;  ///< two bf16 numbers, the even k in the lower half
+using Pair = Bf16Pair;
 
 constexpr int64_t kRows = 12, kColumns = 32;  ///< of a register tile: 24 sums, 2 loads, 1 broadcast
 constexpr int64_t kDepth = 192;               ///< pairs: a panel of b is then 24 KB, within L1
@@ -36,12 +26,6 @@ struct Operand {
   bool depth_contiguous;  ///< element (o, k) at p[o ld + k], otherwise at p[k ld + o]
   int64_t pairs() const { return (depth + 1) / 2; }
 };
-
-__m512i pairs_of(__m512 even, __m512 odd) {
-  const __m512i low = _mm512_cvtepu16_epi32(std::bit_cast<__m256i>(_mm512_cvtneps_pbh(even)));
-  const __m512i high = _mm512_cvtepu16_epi32(std::bit_cast<__m256i>(_mm512_cvtneps_pbh(odd)));
-  return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
-}
 
 __mmask16 first(int64_t n) {
   return static_cast<__mmask16>(n >= 16 ? 0xffffu : (1u << (n < 0 ? 0 : n)) - 1u);

@@ -85,6 +85,11 @@ inline Vector<T> lane_sums(Vector<T>* v) {
   }
 }
 
+template <class T>
+inline void multiply_add(Vector<T>& sum, T factor, const Vector<T>& row) {
+  sum += factor * row;
+}
+
 /// A matrix inside a buffer: element (i, j) at p[i * row + j * column].
 template <class T>
 struct Strided {
@@ -92,9 +97,10 @@ struct Strided {
   int64_t row, column;
 };
 
-/// kRows rows of C, kVectors vectors wide.
-template <class T, int kRows, int kVectors, bool kAccumulate>
-inline void panel_product(int64_t k, Strided<T> a, const T* __restrict b, int64_t ldb,
+/// kRows rows of C, kVectors vectors wide. Elements E of A and B are numbers as those of C, or
+/// pairs of smaller ones (bf16_pairs.h).
+template <class T, int kRows, int kVectors, bool kAccumulate, class E>
+inline void panel_product(int64_t k, Strided<E> a, const E* __restrict b, int64_t ldb,
                           T* __restrict c, int64_t ldc) {
   Vector<T> sum[kRows][kVectors];
 #pragma GCC unroll 8
@@ -103,14 +109,14 @@ inline void panel_product(int64_t k, Strided<T> a, const T* __restrict b, int64_
     for (int v = 0; v < kVectors; ++v)
       sum[r][v] = kAccumulate ? as_vector(c + r * ldc + v * kLanes<T>) : Vector<T>{};
   for (int64_t p = 0; p < k; ++p) {
-    Vector<T> row[kVectors];
+    Vector<E> row[kVectors];
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) row[v] = as_vector(b + p * ldb + v * kLanes<T>);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      const T factor = a.p[r * a.row + p * a.column];
+      const E factor = a.p[r * a.row + p * a.column];
 #pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) sum[r][v] += factor * row[v];
+      for (int v = 0; v < kVectors; ++v) multiply_add(sum[r][v], factor, row[v]);
     }
   }
 #pragma GCC unroll 8
@@ -119,14 +125,15 @@ inline void panel_product(int64_t k, Strided<T> a, const T* __restrict b, int64_
     for (int v = 0; v < kVectors; ++v) as_vector(c + r * ldc + v * kLanes<T>) = sum[r][v];
 }
 
-/// C[m, kVectors * lanes] (+)= A[m, k] B[k, kVectors * lanes], ldb and ldc the row strides.
-template <class T, int kVectors, bool kAccumulate, int kRows = kPanelRows>
-inline void tile_product(int64_t m, int64_t k, Strided<T> a, const T* b, int64_t ldb, T* c,
+/// C[m, kVectors * lanes] (+)= A[m, k] B[k, kVectors * lanes], ldb and ldc the row strides; k
+/// counts elements.
+template <class T, int kVectors, bool kAccumulate, int kRows = kPanelRows, class E>
+inline void tile_product(int64_t m, int64_t k, Strided<E> a, const E* b, int64_t ldb, T* c,
                          int64_t ldc) {
   int64_t i = 0;
   for (; i + kRows <= m; i += kRows)
-    panel_product<T, kRows, kVectors, kAccumulate>(k, {a.p + i * a.row, a.row, a.column}, b, ldb,
-                                                   c + i * ldc, ldc);
+    panel_product<T, kRows, kVectors, kAccumulate, E>(k, {a.p + i * a.row, a.row, a.column}, b, ldb,
+                                                      c + i * ldc, ldc);
   if constexpr (kRows > 1)
     if (i < m)
       tile_product<T, kVectors, kAccumulate, kRows / 2>(
@@ -134,8 +141,8 @@ inline void tile_product(int64_t m, int64_t k, Strided<T> a, const T* b, int64_t
 }
 
 /// C[m, n] += A[m, k] B[k, n] for n any multiple of the vector width.
-template <class T>
-inline void add_product(int64_t m, int64_t n, int64_t k, Strided<T> a, const T* b, int64_t ldb,
+template <class T, class E>
+inline void add_product(int64_t m, int64_t n, int64_t k, Strided<E> a, const E* b, int64_t ldb,
                         T* c, int64_t ldc) {
   int64_t j = 0;
   for (; j + 2 * kLanes<T> <= n; j += 2 * kLanes<T>)

@@ -9,6 +9,7 @@
 #include "autodiff/graph.h"
 #include "autodiff/op.h"
 #include "autodiff/ops/elementwise.h"
+#include "autodiff/ops/gemm.h"
 #include "autodiff/ops/index.h"
 #include "autodiff/ops/layout.h"
 #include "autodiff/ops/matmul.h"
@@ -96,23 +97,26 @@ std::vector<Tensor> gradients(const Heads& x, const std::function<Tensor(const H
   leaf.v.set_requires_grad();
   const Tensor y = f(leaf);
   const Tensor xs[] = {leaf.q, leaf.k, leaf.v};
-  return grad(y, xs, Rng(9).normal(y.shape(), y.dtype()));
+  return grad(y, xs, Rng(9).normal(y.shape()).to(y.dtype()));
 }
 
 }  // namespace
 
+namespace {
+const Case kCases[] = {
+    {2, 64, 64, 4, 4, 32, true},    // whole tiles
+    {1, 70, 70, 2, 2, 20, true},    // ragged rows, keys and width
+    {2, 130, 130, 2, 1, 16, true},  // several key blocks, MQA
+    {1, 3, 150, 8, 2, 24, true},    // continuing a cache, GQA
+    {1, 1, 90, 4, 4, 33, true},     // decoding one token
+    {2, 1, 66, 4, 2, 16, false},    // the same in groups
+    {1, 40, 12, 2, 2, 8, true},     // queries before the first key
+    {1, 33, 100, 3, 3, 5, false},  {1, 5, 7, 1, 1, 1, true},
+};
+}  // namespace
+
 TEST_CASE("attention equals its definition for shapes around tiles and blocks") {
-  const Case cases[] = {
-      {2, 64, 64, 4, 4, 32, true},    // whole tiles
-      {1, 70, 70, 2, 2, 20, true},    // ragged rows, keys and width
-      {2, 130, 130, 2, 1, 16, true},  // several key blocks, MQA
-      {1, 3, 150, 8, 2, 24, true},    // continuing a cache, GQA
-      {1, 1, 90, 4, 4, 33, true},     // decoding one token
-      {2, 1, 66, 4, 2, 16, false},    // the same in groups
-      {1, 40, 12, 2, 2, 8, true},     // queries before the first key
-      {1, 33, 100, 3, 3, 5, false},  {1, 5, 7, 1, 1, 1, true},
-  };
-  for (const Case& c : cases) {
+  for (const Case& c : kCases) {
     INFO(c.queries << " queries, " << c.keys << " keys, width " << c.width);
     const AttentionOptions options{c.causal, 0};
     const Heads x = random_heads(c, DType::f64), low = random_heads(c, DType::f32);
@@ -128,6 +132,33 @@ TEST_CASE("attention equals its definition for shapes around tiles and blocks") 
           gradients(x, [&](const Heads& h) { return attention(h.q, h.k, h.v, options, m); });
       const auto primitive = gradients(x, [&](const Heads& h) { return by_primitives(c, h, m); });
       for (int i = 0; i < 3; ++i) CHECK(relative_difference(fused[i], primitive[i]) < 1e-12);
+    }
+  }
+}
+
+TEST_CASE("where products are rounded to bf16, attention stays as near as the rounding") {
+  if (!bf16_obstacle().empty()) return;
+  for (const Case& c : kCases) {
+    INFO(c.queries << " queries, " << c.keys << " keys, width " << c.width);
+    const AttentionOptions options{c.causal, 0};
+    const Heads x = random_heads(c, DType::f32);
+    const Heads wide{x.q.to(DType::f64), x.k.to(DType::f64), x.v.to(DType::f64)};
+    const Tensor mask = Rng(3).dropout_mask({c.batch, c.heads, c.queries, c.keys}, 0.3);
+    for (const Tensor& m : {Tensor(), mask}) {
+      const auto results = [&](const Heads& heads, const Tensor& kept) {
+        const auto f = [&](const Heads& h) { return attention(h.q, h.k, h.v, options, kept); };
+        std::vector<Tensor> all = gradients(heads, f);
+        all.push_back(f(heads));
+        return all;
+      };
+      const auto exact = results(wide, m.defined() ? m.to(DType::f64) : m), full = results(x, m);
+      set_gemm_precision(GemmPrecision::bf16);
+      const auto low = results(x, m);
+      set_gemm_precision(GemmPrecision::f32);
+      for (int i = 0; i < 4; ++i) {
+        CHECK(relative_difference(low[i].to(DType::f64), exact[i]) < 1e-2);
+        CHECK(relative_difference(full[i].to(DType::f64), exact[i]) < 1e-5);
+      }
     }
   }
 }
