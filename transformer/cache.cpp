@@ -22,43 +22,22 @@ int64_t whole_vectors(int64_t n) {
   return (n + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
 }
 
-/// score = scale q[D] keys[D, .] for the blocks of keys that hold the first `length`, each computed
-/// whole: its sums keep one another's waiting time filled.
-template <class T>
-void scores(int64_t length, int64_t D, const T* q, T scale, const T* keys, T* score) {
-  constexpr int kVectors = 4, kPart = kVectors * kLanes<T>;
-  static_assert(kBlock % kPart == 0);
-  for (int64_t start = 0; start < length; start += kBlock)
-    for (int64_t part = start; part < start + kBlock; part += kPart) {
-      const T* block = keys + start * D + (part - start);
-      Vector<T> sum[kVectors] = {};
-      for (int64_t d = 0; d < D; ++d) {
-        const T w = q[d] * scale;
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v)
-          sum[v] += w * as_vector(block + d * kBlock + v * kLanes<T>);
-      }
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) as_vector(score + part + v * kLanes<T>) = sum[v];
-    }
-}
-
-/// out[kVectors * lanes] = sum over j of p[j] values[j, .], row stride `stride`. Positions go into
+/// out[kVectors * lanes] = sum over j < n of p[j] rows[j, .], row stride `stride`. Rows go into
 /// several sums in turn: one alone would wait for each of its additions.
 template <class T, int kVectors>
-void value_block(int64_t length, const T* p, const T* values, int64_t stride, T* out) {
+void row_sum(int64_t n, const T* p, const T* rows, int64_t stride, T* out) {
   constexpr int kTurns = 8 / kVectors;
   Vector<T> sum[kTurns][kVectors] = {};
   int64_t j = 0;
-  for (; j + kTurns <= length; j += kTurns)
+  for (; j + kTurns <= n; j += kTurns)
 #pragma GCC unroll 8
     for (int t = 0; t < kTurns; ++t)
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v)
-        sum[t][v] += p[j + t] * as_vector(values + (j + t) * stride + v * kLanes<T>);
-  for (; j < length; ++j)
+        sum[t][v] += p[j + t] * as_vector(rows + (j + t) * stride + v * kLanes<T>);
+  for (; j < n; ++j)
     for (int v = 0; v < kVectors; ++v)
-      sum[0][v] += p[j] * as_vector(values + j * stride + v * kLanes<T>);
+      sum[0][v] += p[j] * as_vector(rows + j * stride + v * kLanes<T>);
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) {
     for (int t = 1; t < kTurns; ++t) sum[0][v] += sum[t][v];
@@ -66,13 +45,14 @@ void value_block(int64_t length, const T* p, const T* values, int64_t stride, T*
   }
 }
 
+/// The same for any number of whole vectors.
 template <class T>
-void value_sum(int64_t length, const T* p, const T* values, int64_t stride, T* out) {
+void row_sum(int64_t n, const T* p, const T* rows, int64_t stride, int64_t width, T* out) {
   constexpr int64_t W = kLanes<T>;
   int64_t d = 0;
-  for (; d + 4 * W <= stride; d += 4 * W) value_block<T, 4>(length, p, values + d, stride, out + d);
-  for (; d + 2 * W <= stride; d += 2 * W) value_block<T, 2>(length, p, values + d, stride, out + d);
-  for (; d < stride; d += W) value_block<T, 1>(length, p, values + d, stride, out + d);
+  for (; d + 4 * W <= width; d += 4 * W) row_sum<T, 4>(n, p, rows + d, stride, out + d);
+  for (; d + 2 * W <= width; d += 2 * W) row_sum<T, 2>(n, p, rows + d, stride, out + d);
+  for (; d < width; d += W) row_sum<T, 1>(n, p, rows + d, stride, out + d);
 }
 
 /// One query against `length` keys of its head. Scratch: score [capacity], sum [stride].
@@ -80,16 +60,17 @@ template <class T>
 void attend_one(int64_t length, int64_t D, int64_t stride, const T* q, const T* keys,
                 const T* values, T* __restrict score, T* __restrict sum, T* __restrict out) {
   const T scale = static_cast<T>(1 / std::sqrt(static_cast<double>(D)));
-  scores(length, D, q, scale, keys, score);
   const int64_t padded = whole_vectors<T>(length);
+  for (int64_t start = 0; start < length; start += kBlock)
+    row_sum(D, q, keys + start * D, kBlock, std::min(kBlock, padded - start), score + start);
   std::fill(score + length, score + padded, -std::numeric_limits<T>::infinity());
   T top = score[0], total = 0;
 #pragma omp simd reduction(max : top)
   for (int64_t j = 0; j < padded; ++j) top = std::max(top, score[j]);
-  for (int64_t j = 0; j < padded; ++j) score[j] = vexp(score[j] - top);
+  for (int64_t j = 0; j < padded; ++j) score[j] = vexp((score[j] - top) * scale);
 #pragma omp simd reduction(+ : total)
   for (int64_t j = 0; j < padded; ++j) total += score[j];
-  value_sum(length, score, values, stride, sum);
+  row_sum(length, score, values, stride, stride, sum);
   const T share = 1 / total;
   for (int64_t d = 0; d < D; ++d) out[d] = sum[d] * share;
 }
