@@ -33,8 +33,16 @@ void CommandLine::positional(const std::string& name, int max_count) {
 }
 
 bool CommandLine::parse(int argc, char** argv) {
+  // Options are written with dashes; with underscores, as settings are, they are known too.
+  std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+  for (std::string& word : words)
+    if (word.starts_with("--"))
+      std::replace(
+          word.begin(),
+          word.begin() + static_cast<std::ptrdiff_t>(std::min(word.find('='), word.size())), '_',
+          '-');
   try {
-    po::store(po::command_line_parser(argc, argv).options(options_).positional(positions_).run(),
+    po::store(po::command_line_parser(words).options(options_).positional(positions_).run(),
               values_);
   } catch (const po::too_many_positional_options_error&) {
     throw po::error("too many words; here stand" +

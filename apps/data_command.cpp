@@ -43,7 +43,9 @@ struct OptionTable {
   po::options_description& table;
   template <class T>
   void operator()(const std::string& name, T& field, const std::string& help) {
-    table.add_options()(name.c_str(), po::value(&field), help.c_str());
+    std::string dashed = name;
+    std::replace(dashed.begin(), dashed.end(), '_', '-');
+    table.add_options()(dashed.c_str(), po::value(&field), help.c_str());
   }
 };
 

@@ -152,8 +152,13 @@ harness::Run restored_run(const harness::Snapshot& snapshot, const std::string& 
   if (line.has("threads"))
     changes.push_back("run.threads=" + std::to_string(line.get<int64_t>("threads")));
   if (line.has("set"))
-    for (const std::string& assignment : line.get<std::vector<std::string>>("set"))
+    for (const std::string& assignment : line.get<std::vector<std::string>>("set")) {
+      for (const char* section : {"train.", "optimizer.", "schedule."})
+        check(!assignment.starts_with(section), "set", assignment,
+              " would change nothing: the run is trained. `kindred train` goes on with it, "
+              "by --out RUN --resume auto");
       changes.push_back(assignment);
+    }
   return restored_run(snapshot, path, changes);
 }
 

@@ -318,6 +318,7 @@ Tensor FlowObjective::sample(const Rng& rng, const harness::SampleOptions& optio
   const int64_t D = spec_.length, K = spec_.levels;
   const Scale scale{config_.alpha};
   Tensor out = Tensor::empty({options.count, D}, K > 0 ? DType::i32 : DType::f32);
+  harness::DrawMeter meter(options, kSampleChunk, 1);
   for (int64_t first = 0; first < options.count; first += kSampleChunk) {
     const int64_t B = std::min(kSampleChunk, options.count - first);
     Tensor z = Tensor::empty({B, D});
@@ -349,10 +350,9 @@ Tensor FlowObjective::sample(const Rng& rng, const harness::SampleOptions& optio
             static_cast<int32_t>(std::clamp(std::floor(scale.inverse(v) * static_cast<double>(K)),
                                             0.0, static_cast<double>(K - 1)));
     }
-    if (options.progress)
-      options.progress({first / kSampleChunk + 1, (options.count + kSampleChunk - 1) / kSampleChunk,
-                        first + B, options.count});
+    meter.evaluated(first + B);
   }
+  meter.done();
   return out;
 }
 

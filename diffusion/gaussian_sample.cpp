@@ -237,8 +237,7 @@ Tensor GaussianObjective::sample(const Rng& rng, const harness::SampleOptions& o
   const int64_t chunk = options.batch > 0 ? options.batch : kSampleChunk, D = spec_.length;
   const double sigma_unit = spec_.levels > 0 ? 0.5 * static_cast<double>(spec_.levels) : 1 / unit();
   Tensor out = Tensor::empty({options.count, D}, spec_.levels > 0 ? DType::i32 : DType::f32);
-  int64_t evaluations = 0;
-  const int64_t expected = evaluations_of(how) * ((options.count + chunk - 1) / chunk);
+  harness::DrawMeter meter(options, chunk, evaluations_of(how));
   for (int64_t first = 0; first < options.count; first += chunk) {
     const int64_t count = std::min(chunk, options.count - first);
     const SampleStreams streams(rng, first);
@@ -250,9 +249,9 @@ Tensor GaussianObjective::sample(const Rng& rng, const harness::SampleOptions& o
         options.trace(step, sigma * sigma_unit, first, data_units(x));
       };
     RowDenoiser denoiser = wanted_denoiser(options, first, count);
-    if (options.progress)
+    if (meter.wanted())
       denoiser = [&, wanted = std::move(denoiser)](const auto&... state) {
-        options.progress({++evaluations, expected, first, options.count});
+        meter.evaluated(first);
         return wanted(state...);
       };
     const Tensor y = draw(how, denoiser, count, streams, hooks);
@@ -266,7 +265,7 @@ Tensor GaussianObjective::sample(const Rng& rng, const harness::SampleOptions& o
       std::copy_n(values.data<float>(), y.numel(), out.mutable_data<float>() + first * D);
     }
   }
-  if (options.progress) options.progress({evaluations, evaluations, options.count, options.count});
+  meter.done();
   // What is known is as it was given, to the last digit.
   for (int64_t k = 0; !completion.known.empty() && k < options.count; ++k)
     for (int64_t d = 0; d < D; ++d) {

@@ -162,13 +162,10 @@ Tensor MaskObjective::sample(const Rng& rng, const harness::SampleOptions& optio
                            ? wanted
                            : std::count(options.fill.begin(), options.fill.end(), harness::kGap);
   // Of longer texts, in windows, the number is not known.
-  const int64_t expected = given + wanted > positions_
-                               ? 0
-                               : (how.order == Order::ancestral ? how.steps : gaps) *
-                                     ((options.count + kChunk - 1) / kChunk);
-  int64_t evaluations = 0;
-  if (options.progress)
-    how.evaluated = [&] { options.progress({++evaluations, expected, how.first, options.count}); };
+  const int64_t expected =
+      given + wanted > positions_ ? 0 : (how.order == Order::ancestral ? how.steps : gaps);
+  harness::DrawMeter meter(options, kChunk, expected);
+  if (meter.wanted()) how.evaluated = [&] { meter.evaluated(how.first); };
   Tensor result;
   for (int64_t first = 0; first < options.count; first += kChunk) {
     const int64_t count = std::min(kChunk, options.count - first);
@@ -182,7 +179,7 @@ Tensor MaskObjective::sample(const Rng& rng, const harness::SampleOptions& optio
     std::copy_n(chunk.data<int32_t>(), chunk.numel(),
                 result.mutable_data<int32_t>() + first * chunk.dim(1));
   }
-  if (options.progress) options.progress({evaluations, evaluations, options.count, options.count});
+  meter.done();
   return result;
 }
 

@@ -235,14 +235,13 @@ Tensor ScoreObjective::sample(const Rng& rng, const harness::SampleOptions& opti
   Tensor out = Tensor::empty({options.count, dims}, spec_.levels > 0 ? DType::i32 : DType::f32);
   const int64_t chunk = options.batch > 0 ? options.batch : kSampleChunk;
   const auto denormalised = [&](const Tensor& x) { return affine(x, sd(), mean()).clone(); };
-  int64_t evaluations = 0;
-  const int64_t expected = steps * ((options.count + chunk - 1) / chunk);
+  harness::DrawMeter meter(options, chunk, steps);
   for (int64_t first = 0; first < options.count; first += chunk) {
     const int64_t count = std::min(chunk, options.count - first);
     StepHooks hooks;
-    if (options.trace || options.progress)
+    if (options.trace || meter.wanted())
       hooks.trace = [&](int64_t step, double, const Tensor& x) {
-        if (options.progress) options.progress({evaluations++, expected, first, options.count});
+        if (step > 0) meter.evaluated(first);
         if (!options.trace) return;
         const double half = 0.5 * static_cast<double>(spec_.levels);
         const Tensor states = denormalised(x);
@@ -258,7 +257,7 @@ Tensor ScoreObjective::sample(const Rng& rng, const harness::SampleOptions& opti
         out.mutable_data<float>()[first * dims + i] = static_cast<float>(y.item(i));
     }
   }
-  if (options.progress) options.progress({evaluations, evaluations, options.count, options.count});
+  meter.done();
   return out;
 }
 

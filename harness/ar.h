@@ -70,8 +70,8 @@ class Ar final : public Objective {
                       const Context& context) const;
   Context training_context(const Rng& rng, bool training) const;
   Tensor next_logits(Stepper& stepper, const Tensor& symbols, bool from_start) const;
-  Tensor sample_chunk(const Rng& rng, const SampleOptions& options, int64_t first,
-                      int64_t count) const;
+  Tensor sample_chunk(const Rng& rng, const SampleOptions& options, int64_t first, int64_t count,
+                      DrawMeter& meter) const;
 
   data::DataSpec spec_;
   int64_t width_, alphabet_, window_;

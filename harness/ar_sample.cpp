@@ -43,8 +43,8 @@ Tensor Ar::next_logits(Stepper& stepper, const Tensor& symbols, bool from_start)
   return layers_.logits(last).viewed_as({B, alphabet_}).to(DType::f32);
 }
 
-Tensor Ar::sample_chunk(const Rng& rng, const SampleOptions& options, int64_t first,
-                        int64_t count) const {
+Tensor Ar::sample_chunk(const Rng& rng, const SampleOptions& options, int64_t first, int64_t count,
+                        DrawMeter& meter) const {
   const bool text = !start_;
   std::vector<int32_t> prompt = options.prompt;
   if (text && prompt.empty()) prompt.push_back(first_symbol(spec_));
@@ -73,11 +73,7 @@ Tensor Ar::sample_chunk(const Rng& rng, const SampleOptions& options, int64_t fi
       symbols[b * total + at] = drawn.data<int32_t>()[b];
       if (options.drawn) options.drawn(first + b, drawn.data<int32_t>()[b]);
     }
-    if (options.progress) {
-      const int64_t each = total - given, chunks = (options.count + kChunk - 1) / kChunk;
-      options.progress(
-          {first / kChunk * each + at + 1 - given, chunks * each, first, options.count});
-    }
+    meter.evaluated(first);
     if (at + 1 == total) break;
     if (limit > 0 && stepper->position() >= limit) {
       stepper = new_stepper(backbone_, count, window_);
@@ -97,17 +93,18 @@ Tensor Ar::sample(const Rng& rng, const SampleOptions& options) const {
         "gaps are filled by the objective mask; ar goes on from a prompt");
   const NoGrad no_grad;
   Tensor result;
+  const int64_t each = start_               ? window_ - static_cast<int64_t>(options.prompt.size())
+                       : options.length > 0 ? options.length
+                                            : window_;
+  DrawMeter meter(options, kChunk, each);
   for (int64_t first = 0; first < options.count; first += kChunk) {
     const int64_t count = std::min(kChunk, options.count - first);
-    const Tensor chunk = sample_chunk(rng, options, first, count);
+    const Tensor chunk = sample_chunk(rng, options, first, count, meter);
     if (!result.defined()) result = Tensor::empty({options.count, chunk.dim(1)}, DType::i32);
     std::copy_n(chunk.data<int32_t>(), chunk.numel(),
                 result.mutable_data<int32_t>() + first * chunk.dim(1));
-    if (options.progress && first + count == options.count) {
-      const int64_t evaluations = (first / kChunk + 1) * chunk.dim(1);
-      options.progress({evaluations, evaluations, options.count, options.count});
-    }
   }
+  meter.done();
   return result;
 }
 

@@ -63,6 +63,16 @@ double Likelihood::std_error() const {
   return std::sqrt(squares * n / (n - 1)) / total(symbols);
 }
 
+DrawMeter::DrawMeter(const SampleOptions& options, int64_t chunk, int64_t each)
+    : options_(options), expected_(each * ((options.count + chunk - 1) / chunk)) {}
+void DrawMeter::evaluated(int64_t finished) {
+  ++evaluations_;
+  if (wanted()) options_.progress({evaluations_, expected_, finished, options_.count});
+}
+void DrawMeter::done() {
+  if (wanted()) options_.progress({evaluations_, evaluations_, options_.count, options_.count});
+}
+
 std::string entropy_warning(const Likelihood& l, const data::DataSpec& spec) {
   constexpr double kErrors = 5;
   if (!spec.entropy_bits || l.unit_on(spec) != spec.unit()) return "";

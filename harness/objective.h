@@ -69,10 +69,10 @@ class Objective;
 
 /// Elements of which a part is given, for models that can complete them.
 struct Completion {
-  Tensor
-      values;  ///< i32 or f32 [n, length] in the units of the data; sample k completes row k mod n
-  std::vector<uint8_t>
-      known;  ///< [length]: 1 where the value is given; empty: nothing is completed
+  /// i32 or f32 [n, length] in the units of the data; sample k completes row k mod n.
+  Tensor values;
+  /// [length]: 1 where the value is given; empty: nothing is completed.
+  std::vector<uint8_t> known;
   std::string method = "replacement";  ///< or "posterior"
 };
 
@@ -112,6 +112,24 @@ struct SampleOptions {
   /// ar: called with each symbol as soon as it is drawn, if not empty.
   std::function<void(int64_t sample, int32_t symbol)> drawn = {};
   std::function<void(const SampleProgress&)> progress = {};  ///< may be empty
+};
+
+/// Tells SampleOptions::progress how far drawing is.
+class DrawMeter {
+ public:
+  /// Samples are advanced in groups of `chunk`; a group takes about `each` evaluations (0: not
+  /// known).
+  DrawMeter(const SampleOptions& options, int64_t chunk, int64_t each);
+  /// Does anybody listen?
+  bool wanted() const { return static_cast<bool>(options_.progress); }
+  /// One more evaluation, while `finished` samples are.
+  void evaluated(int64_t finished);
+  /// All samples are finished.
+  void done();
+
+ private:
+  const SampleOptions& options_;
+  int64_t expected_, evaluations_ = 0;
 };
 
 /// What a snapshot says of the training behind it.

@@ -163,7 +163,7 @@ TrainReport train(Run& run, const TrainControl& control) {
                        {"examples", static_cast<double>(p.examples)}},
                       {}});
     char text[64];
-    std::snprintf(text, sizeof text, "loss %.4f", p.smoothed);
+    std::snprintf(text, sizeof text, "loss %.4f", std::isnan(p.smoothed) ? NAN : p.smoothed);
     bar.update(p.step, text);
     if (reach_points()) evaluate();
     const bool due = (options.snapshot_every > 0 && p.step % options.snapshot_every == 0) ||

@@ -17,7 +17,7 @@ using Pair = Bf16Pair;
 
 constexpr int64_t kRows = 12, kColumns = 32;  ///< of a register tile: 24 sums, 2 loads, 1 broadcast
 constexpr int64_t kDepth = 192;               ///< pairs: a panel of b is then 24 KB, within L1
-constexpr int64_t kBlockPanels = 16;          ///< panels a side of a block of c
+constexpr int64_t kBlockPanels = 16;          ///< of the longer side of c, at most, in a task
 
 /// Where an operand lies: index o (a row of a, a column of b) and k.
 struct Operand {
@@ -25,6 +25,13 @@ struct Operand {
   int64_t count, depth, ld;
   bool depth_contiguous;  ///< element (o, k) at p[o ld + k], otherwise at p[k ld + o]
   int64_t pairs() const { return (depth + 1) / 2; }
+  /// At most `n` pairs from pair `first` on.
+  Operand slice(int64_t first, int64_t n) const {
+    Operand part = *this;
+    part.p += 2 * first * (depth_contiguous ? 1 : ld);
+    part.depth = std::min(2 * n, depth - 2 * first);
+    return part;
+  }
 };
 
 __mmask16 first(int64_t n) {
@@ -76,9 +83,9 @@ void pack_columns(const Operand& x, int64_t o, Pair* to) {
   }
 }
 
+/// Panels [begin, end).
 template <int64_t P>
-void pack(const Operand& x, int64_t begin, int64_t end, Pair* all) {
-  Pair* to = all + begin * P * x.pairs();
+void pack(const Operand& x, int64_t begin, int64_t end, Pair* to) {
   if (!x.depth_contiguous) return pack_rows<P>(x, begin * P, end - begin, to);
   for (int64_t i = begin; i < end; ++i, to += P * x.pairs()) pack_columns<P>(x, i * P, to);
 }
@@ -121,6 +128,19 @@ void edge_tile(int64_t pairs, const Pair* a, const Pair* b, float* c, int64_t ld
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+/// All panels of the operand of the shorter side of c, packed by all threads.
+template <int64_t P>
+void pack_whole(const Operand& x, Pair* to) {
+  constexpr int64_t kTogether = 8;  // panels
+  const int64_t panels = ceil_div(x.count, P), tasks = ceil_div(panels, kTogether);
+  parallel_for(tasks, std::max<int64_t>(1, kGrain / (kTogether * P * x.depth)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin * kTogether; i < std::min(panels, end * kTogether);
+                      i += kTogether)
+                   pack<P>(x, i, std::min(panels, i + kTogether), to + i * P * x.pairs());
+               });
+}
+
 }  // namespace
 
 bool gemm_bf16_available() { return true; }
@@ -130,40 +150,49 @@ void gemm_bf16(const Gemm& g) {
   const Operand b{static_cast<const float*>(g.b), g.n, g.k, g.ldb, g.transpose_b};
   const int64_t pairs = a.pairs(), a_panels = ceil_div(g.m, kRows),
                 b_panels = ceil_div(g.n, kColumns);
-  Tensor packed_a = Tensor::empty({a_panels * kRows * pairs}, DType::i32);
-  Tensor packed_b = Tensor::empty({b_panels * kColumns * pairs}, DType::i32);
-  auto* pa = static_cast<Pair*>(packed_a.mutable_raw());
-  auto* pb = static_cast<Pair*>(packed_b.mutable_raw());
-  constexpr int64_t kTogether = 8;  // panels
-  const int64_t a_tasks = ceil_div(a_panels, kTogether), b_tasks = ceil_div(b_panels, kTogether);
-  const int64_t grain = std::max<int64_t>(1, kGrain / (kTogether * kRows * g.k));
-  parallel_for(a_tasks + b_tasks, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t from = (i < a_tasks ? i : i - a_tasks) * kTogether;
-      if (i < a_tasks) {
-        pack<kRows>(a, from, std::min(a_panels, from + kTogether), pa);
-      } else {
-        pack<kColumns>(b, from, std::min(b_panels, from + kTogether), pb);
-      }
-    }
-  });
+  // One operand is packed whole. The other, of the longer side of c, by blocks that fit the cache,
+  // each by the thread that multiplies it: large weights are then read from memory only once.
+  const bool by_rows = g.m >= g.n;
+  const int64_t size_whole = pairs * (by_rows ? b_panels * kColumns : a_panels * kRows);
+  // Few sizes: the pool keeps a block of each for the next time.
+  const auto room = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(size_whole)));
+  Tensor packed = Tensor::empty({room}, DType::i32);
+  auto* whole = static_cast<Pair*>(packed.mutable_raw());
+  if (by_rows) {
+    pack_whole<kColumns>(b, whole);
+  } else {
+    pack_whole<kRows>(a, whole);
+  }
 
-  // Blocks of c, as many as a multiple of four where there are few: all threads get the same.
-  const int64_t across = ceil_div(b_panels, kBlockPanels);
-  int64_t down = ceil_div(a_panels, kBlockPanels);
-  if (down * across < 16) down = std::min(a_panels, ceil_div(down, 4) * 4);
-  const int64_t height = ceil_div(a_panels, down);
+  // As many blocks as a multiple of four where there are few: all threads get the same.
+  const int64_t panels = by_rows ? a_panels : b_panels;
+  int64_t blocks = ceil_div(panels, kBlockPanels);
+  if (blocks < 16) blocks = std::min(panels, ceil_div(blocks, 4) * 4);
+  const int64_t each = ceil_div(panels, blocks);
+  blocks = ceil_div(panels, each);
+  constexpr int64_t kBlockSize = kBlockPanels * kColumns * kDepth;
+  Tensor parts = Tensor::empty({threads(), kBlockSize}, DType::i32);
+  auto* all_parts = static_cast<Pair*>(parts.mutable_raw());
   auto* c = static_cast<float*>(g.c);
   const auto block = [&](int64_t i) {
-    const int64_t top = i % down * height, bottom = std::min(a_panels, top + height);
-    const int64_t left = i / down * kBlockPanels, right = std::min(b_panels, left + kBlockPanels);
+    Pair* part = all_parts + omp_get_thread_num() * kBlockSize;
+    const int64_t first = i * each, last = std::min(panels, first + each);
+    const int64_t top = by_rows ? first : 0, bottom = by_rows ? last : a_panels;
+    const int64_t left = by_rows ? 0 : first, right = by_rows ? b_panels : last;
     for (int64_t p = 0; p < pairs; p += kDepth) {
       const int64_t depth = std::min(kDepth, pairs - p);
       const bool add = g.accumulate || p > 0;
+      if (by_rows) {
+        pack<kRows>(a.slice(p, depth), first, last, part);
+      } else {
+        pack<kColumns>(b.slice(p, depth), first, last, part);
+      }
       for (int64_t jp = left; jp < right; ++jp)
         for (int64_t ip = top; ip < bottom; ++ip) {
-          const Pair* x = pa + ip * kRows * pairs + p * kRows;
-          const Pair* y = pb + jp * kColumns * pairs + p * kColumns;
+          const Pair* x =
+              by_rows ? part + (ip - first) * kRows * depth : whole + (ip * pairs + p) * kRows;
+          const Pair* y = by_rows ? whole + (jp * pairs + p) * kColumns
+                                  : part + (jp - first) * kColumns * depth;
           float* to = c + ip * kRows * g.ldc + jp * kColumns;
           const int64_t rows = std::min(kRows, g.m - ip * kRows);
           const int64_t columns = std::min(kColumns, g.n - jp * kColumns);
@@ -180,7 +209,7 @@ void gemm_bf16(const Gemm& g) {
   const bool small =
       static_cast<double>(g.m) * static_cast<double>(g.n) * static_cast<double>(g.k) <
       kSmallProduct;
-  parallel_for(down * across, small ? down * across : 1, [&](int64_t begin, int64_t end) {
+  parallel_for(blocks, small ? blocks : 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) block(i);
   });
 }

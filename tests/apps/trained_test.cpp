@@ -38,6 +38,10 @@ TEST_CASE("eval: average = false scores the parameters of the last step", "[apps
       json::parse(at.kindred({"eval", "run", "--json", "-s", "eval.average=false"}).output);
   CHECK(averaged["bits_per_symbol"] != last["bits_per_symbol"]);
   CHECK_THAT(last["note"].get<std::string>(), Contains("not averaged"));
+  // Settings of training would be silently without effect.
+  const auto late = at.kindred({"eval", "run", "-s", "train.steps=9"});
+  CHECK(late.status == 2);
+  CHECK_THAT(late.errors, Contains("train.steps=9") && Contains("--resume auto"));
 }
 
 TEST_CASE("eval: a denoiser from before conditioning by film is read as it was", "[apps]") {

@@ -51,6 +51,8 @@ TEST_CASE("data describe takes the options of the data set", "[data]") {
   CHECK(text["train"] == 33);
   CHECK(text["validation"] == 4);
   CHECK_THAT(run({"describe", "text", "--path", path, "--context", "4"}), has("bits/char"));
+  for (const char* option : {"--train-limit", "--train_limit"})
+    CHECK(json::parse(run({"describe", "moons", option, "70", "--json"}))["train"] == 70);
 
   // Equal images fall into one split: here all four are for training, and two of three test images
   // are copies of them.
