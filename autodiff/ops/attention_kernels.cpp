@@ -12,6 +12,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "autodiff/ops/bf16_pairs.h"
 #include "autodiff/ops/gemm.h"
@@ -34,6 +35,13 @@ template <class T>
 int64_t padded_width(const AttentionGeometry& g) {
   return (g.width + kLanes<T> - 1) / kLanes<T> * kLanes<T>;
 }
+
+/// Hands out stretches of a buffer, one behind the other.
+template <class T>
+struct Scratch {
+  T* next;
+  T* take(int64_t n) { return std::exchange(next, next + n); }
+};
 
 /// Operands of the products of a tile: numbers T as they are or, rounded, pairs of neighbours along
 /// the index that is summed over.
@@ -165,21 +173,20 @@ int64_t forward_scratch(const AttentionGeometry& g) {
 template <class T, int kVectors, class Operands>
 void forward_tile(const Rows<T>& rows, const AttentionInputs<T>& in,
                   const typename Operands::Element* k, const typename Operands::Element* v,
-                  int64_t first, int64_t n, T* out, T* lse, T* scratch) {
+                  int64_t first, int64_t n, T* out, T* lse, Scratch<T> scratch) {
   constexpr int R = kVectors * kLanes<T>;
   const AttentionGeometry& g = rows.g;
   const int64_t padded = padded_width<T>(g);
   const int64_t pairs = Operands::elements(g.width), k_row = padded / Operands::kNumbers;
-  T* q_t = scratch;
-  T* out_t = q_t + padded * R;
-  T* scores = out_t + padded * R;
-  T* q_room = scores + kKeyBlock * R;
-  T* score_room = q_room + padded * R;
+  T* q_t = scratch.take(padded * R);
+  T* out_t = scratch.take(padded * R);
+  T* scores = scratch.take(kKeyBlock * R);
+  T* score_room = scratch.take(kKeyBlock * R);
   int32_t seen[R];
   fill_seen<T, R>(rows, first, n, seen);
   pack<T, R>(rows, in.q, g.query_stride, first, n, static_cast<T>(g.scale), padded, out_t);
   tile_transpose(R, padded, out_t, padded, q_t, R);
-  const auto* q = Operands::by_rows(padded, R, q_t, q_room);
+  const auto* q = Operands::by_rows(padded, R, q_t, scratch.take(padded * R));
 
   alignas(kVectorBytes) T top[R], shift[R], factor[R], total[R];
   std::fill(top, top + R, kMinusInfinity<T>);
@@ -235,22 +242,19 @@ void forward_tile(const Rows<T>& rows, const AttentionInputs<T>& in,
 /// Rows [from, to) in tiles.
 template <class T, int kVectors, bool kRounded>
 void forward_tiles(const Rows<T>& rows, const AttentionInputs<T>& in, int64_t from, int64_t to,
-                   T* out, T* lse, T* scratch) {
+                   T* out, T* lse, Scratch<T> scratch) {
   constexpr int R = kVectors * kLanes<T>;
   const int64_t keys = rows.visible(to - 1), padded = padded_width<T>(rows.g);
   using Products = Operands<T, kRounded>;
-  T* packed_k = scratch;
-  T* packed_v = packed_k + keys * padded;
-  T* k_room = packed_v + keys * padded;
-  T* v_room = k_room + keys * padded;
-  T* rest = v_room + (keys + 1) * padded;
+  T* packed_k = scratch.take(keys * padded);
+  T* packed_v = scratch.take(keys * padded);
   pack_keys(rows, in.k, keys, padded, packed_k);
   pack_keys(rows, in.v, keys, padded, packed_v);
-  const auto* k = Products::by_columns(keys, padded, packed_k, k_room);
-  const auto* v = Products::by_rows(keys, padded, packed_v, v_room);
+  const auto* k = Products::by_columns(keys, padded, packed_k, scratch.take(keys * padded));
+  const auto* v = Products::by_rows(keys, padded, packed_v, scratch.take((keys + 1) * padded));
   for (int64_t first = from; first < to; first += R)
     forward_tile<T, kVectors, Products>(rows, in, k, v, first, std::min<int64_t>(R, to - first),
-                                        out, lse, rest);
+                                        out, lse, scratch);
 }
 
 template <class T>
@@ -318,26 +322,22 @@ template <class T, int kVectors, class Operands>
 void backward_tile(const Rows<T>& rows, const AttentionInputs<T>& in,
                    const PackedKeys<typename Operands::Element>& packed, int64_t first, int64_t n,
                    const T* out, const T* lse, const T* dout, T* dq, T* dk_sum, T* dv_sum,
-                   T* scratch) {
+                   Scratch<T> scratch) {
   constexpr int R = kVectors * kLanes<T>;
   constexpr int64_t kNumbers = Operands::kNumbers;
   const AttentionGeometry& g = rows.g;
   const int64_t padded = padded_width<T>(g), out_stride = g.heads * g.width;
   const int64_t pairs = Operands::elements(g.width), k_row = padded / kNumbers;
-  T* q_t = scratch;
-  T* dout_t = q_t + padded * R;
-  T* dq_t = dout_t + padded * R;
-  T* q_rows = dq_t + padded * R;
-  T* dout_rows = q_rows + padded * R;
-  T* p = dout_rows + padded * R;
-  T* ds = p + kKeyBlock * R;
-  T* q_room = ds + kKeyBlock * R;
-  T* dout_room = q_room + padded * R;
-  T* q_rows_room = dout_room + padded * R;
-  T* dout_rows_room = q_rows_room + padded * R;
-  T* p_room = dout_rows_room + padded * R;
-  T* ds_room = p_room + kKeyBlock * R;
-  T* ds_rows_room = ds_room + kKeyBlock * R;
+  T* q_t = scratch.take(padded * R);
+  T* dout_t = scratch.take(padded * R);
+  T* dq_t = scratch.take(padded * R);
+  T* q_rows = scratch.take(padded * R);
+  T* dout_rows = scratch.take(padded * R);
+  T* p = scratch.take(kKeyBlock * R);
+  T* ds = scratch.take(kKeyBlock * R);
+  T* p_room = scratch.take(kKeyBlock * R);
+  T* ds_room = scratch.take(kKeyBlock * R);
+  T* ds_rows_room = scratch.take(kKeyBlock * R);
   int32_t seen[R];
   fill_seen<T, R>(rows, first, n, seen);
   const T scale = static_cast<T>(g.scale);
@@ -346,10 +346,10 @@ void backward_tile(const Rows<T>& rows, const AttentionInputs<T>& in,
   tile_transpose(R, padded, q_rows, padded, q_t, R);
   tile_transpose(R, padded, dout_rows, padded, dout_t, R);
   std::fill(dq_t, dq_t + padded * R, T(0));
-  const auto* q = Operands::by_rows(padded, R, q_t, q_room);
-  const auto* d_out = Operands::by_rows(padded, R, dout_t, dout_room);
-  const auto* q_by_rows = Operands::by_rows(R, padded, q_rows, q_rows_room);
-  const auto* d_out_by_rows = Operands::by_rows(R, padded, dout_rows, dout_rows_room);
+  const auto* q = Operands::by_rows(padded, R, q_t, scratch.take(padded * R));
+  const auto* d_out = Operands::by_rows(padded, R, dout_t, scratch.take(padded * R));
+  const auto* q_by_rows = Operands::by_rows(R, padded, q_rows, scratch.take(padded * R));
+  const auto* d_out_by_rows = Operands::by_rows(R, padded, dout_rows, scratch.take(padded * R));
 
   alignas(kVectorBytes) T row_lse[R] = {}, delta[R] = {}, factor[R];
   std::fill(factor, factor + R, scale);
@@ -401,7 +401,7 @@ void forward(const AttentionGeometry& g, const AttentionInputs<T>& in, T* out, T
   Tensor scratch = Tensor::empty({threads(), size}, dtype_of<T>);
   T* buffer = scratch.mutable_data<T>();
   parallel_for(heads * parts, 1, [&](int64_t begin, int64_t end) {
-    T* mine = buffer + omp_get_thread_num() * size;
+    const Scratch<T> mine{buffer + omp_get_thread_num() * size};
     for (int64_t task = begin; task < end; ++task) {
       const Rows<T> at{g, in.lengths, task / parts / g.kv_heads, task / parts % g.kv_heads};
       const int64_t from = task % parts * part, to = std::min(rows, from + part);
@@ -425,14 +425,14 @@ void backward(const AttentionGeometry& g, const AttentionInputs<T>& in, const T*
   Tensor scratch = Tensor::empty({threads(), size}, dtype_of<T>);
   T* buffer = scratch.mutable_data<T>();
   parallel_for(g.batch * g.kv_heads, 1, [&](int64_t begin, int64_t end) {
-    T* k = buffer + omp_get_thread_num() * size;
-    T* v = k + g.keys * padded;
-    T* dk_sum = v + g.keys * padded;
-    T* dv_sum = dk_sum + g.keys * padded;
-    T* k_room = dv_sum + g.keys * padded;
-    T* k_rows_room = k_room + g.keys * padded;
-    T* v_room = k_rows_room + (g.keys + 1) * padded;
-    T* rest = v_room + g.keys * padded;
+    Scratch<T> mine{buffer + omp_get_thread_num() * size};
+    T* k = mine.take(g.keys * padded);
+    T* v = mine.take(g.keys * padded);
+    T* sums = mine.take(2 * g.keys * padded);
+    T *dk_sum = sums, *dv_sum = sums + g.keys * padded;
+    T* k_room = mine.take(g.keys * padded);
+    T* k_rows_room = mine.take((g.keys + 1) * padded);
+    T* v_room = mine.take(g.keys * padded);
     for (int64_t task = begin; task < end; ++task) {
       const Rows<T> at{g, in.lengths, task / g.kv_heads, task % g.kv_heads};
       pack_keys(at, in.k, g.keys, padded, k);
@@ -441,15 +441,15 @@ void backward(const AttentionGeometry& g, const AttentionInputs<T>& in, const T*
           Products::by_columns(g.keys, padded, k, k_room),
           Products::by_rows(g.keys, padded, k, k_rows_room),
           Products::by_columns(g.keys, padded, v, v_room)};
-      std::fill(dk_sum, k_room, T(0));
+      std::fill_n(sums, 2 * g.keys * padded, T(0));
       for (int64_t first = 0; first < rows; first += tile) {
         const int64_t n = std::min(tile, rows - first);
         if (tile == kLanes<T>) {
           backward_tile<T, 1, Products>(at, in, packed, first, n, out, lse, dout, dq, dk_sum,
-                                        dv_sum, rest);
+                                        dv_sum, mine);
         } else {
           backward_tile<T, 2, Products>(at, in, packed, first, n, out, lse, dout, dq, dk_sum,
-                                        dv_sum, rest);
+                                        dv_sum, mine);
         }
       }
       for (int64_t j = 0; j < g.keys; ++j) {
